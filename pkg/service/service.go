@@ -1,0 +1,133 @@
+// Package service is the frame of a service's main: flags, configuration,
+// signals, telemetry, ordered start and reverse stop.
+//
+// It guarantees that every service answers to the same flags, that bad
+// configuration ends it with one clear sentence and status 2 before anything is
+// touched, and that SIGTERM and SIGINT end it cleanly with status 0.
+package service
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+
+	"github.com/flowstitch/flowstitch/pkg/config"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// Config is what a service's configuration must tell about itself.
+type Config interface {
+	config.Validator
+	// Shown returns where the service shows itself.
+	Shown() telemetry.Config
+}
+
+// Run is a service: it works until ctx ends and returns nil then, or the error
+// that stopped it.
+type Run[C any] func(ctx context.Context, cfg C, tel *telemetry.Telemetry) error
+
+// Exit statuses.
+const (
+	ExitOK     = 0
+	ExitFailed = 1 // the service stopped on an error
+	ExitUsage  = 2 // flags or configuration are wrong; nothing was touched
+)
+
+// Main runs a service as a program of its own and exits. PC is the pointer to C.
+func Main[C any, PC interface {
+	*C
+	Config
+}](name string, def C, run Run[C]) {
+	os.Exit(runArgs[C, PC](name, def, run, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func runArgs[C any, PC interface {
+	*C
+	Config
+}](name string, cfg C, run Run[C], args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	path := fs.String("config", "", "read the configuration from this YAML `file`; without it the defaults hold")
+	check := fs.Bool("check", false, "check the configuration and exit")
+	dump := fs.Bool("dump", false, "print the whole configuration, defaults included, and exit")
+	version := fs.Bool("version", false, "print the version and exit")
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return ExitOK
+	} else if err != nil {
+		return ExitUsage
+	}
+	if *version {
+		fmt.Fprintln(stdout, name, telemetry.Version())
+		return ExitOK
+	}
+	if err := config.Load(*path, PC(&cfg)); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		return ExitUsage
+	}
+	if *dump {
+		if err := config.Dump(stdout, cfg); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", name, err)
+			return ExitFailed
+		}
+		return ExitOK
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: configuration is good\n", name)
+		return ExitOK
+	}
+	if err := serve(name, PC(&cfg).Shown(), func(ctx context.Context, tel *telemetry.Telemetry) error { return run(ctx, cfg, tel) }); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		return ExitFailed
+	}
+	return ExitOK
+}
+
+// serve opens the telemetry port, runs, and closes in reverse order.
+func serve(name string, shown telemetry.Config, run func(context.Context, *telemetry.Telemetry) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	tel := telemetry.New(name, shown)
+	if err := limitMemory(os.Getenv(MemoryLimitEnv)); err != nil {
+		return err
+	}
+	// The port outlives the service, so that its last state can be read.
+	httpCtx, closeHTTP := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeHTTP()
+	wait, err := tel.Serve(httpCtx, shown.Listen)
+	if err != nil {
+		return err
+	}
+	tel.Log.Info("started", "version", telemetry.Version())
+	err = run(ctx, tel)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	tel.Log.Info("stopped", "error", err)
+	closeHTTP()
+	return errors.Join(err, wait())
+}
+
+// MemoryLimitEnv names the environment variable with the container's memory
+// limit in bytes, filled by the downward API.
+const MemoryLimitEnv = "FLOWSTITCH_MEMORY_LIMIT"
+
+// limitMemory hands 90 % of the container's limit to the Go runtime, so that
+// the collector works harder before the kernel kills. GOMEMLIMIT wins.
+func limitMemory(limit string) error {
+	if limit == "" || os.Getenv("GOMEMLIMIT") != "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(limit, 10, 64)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%s: %q is not a number of bytes", MemoryLimitEnv, limit)
+	}
+	debug.SetMemoryLimit(n / 10 * 9)
+	return nil
+}
