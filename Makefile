@@ -1,0 +1,48 @@
+# Every target that a developer or CI needs; `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHTIME ?= 1s
+FUZZTIME ?= 20s
+BIN := bin
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build the four programs into bin/
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/flowstitch ./services/...
+
+.PHONY: test
+test: lint test-race docs-test k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
+
+.PHONY: test-race
+test-race: ## all tests with the race detector, real components where they can be had
+	go test -race -timeout 30m ./...
+
+.PHONY: test-long
+test-long: ## the long cuts: kill tests, reshards, soaks (an hour or more)
+	FLOWSTITCH_LONG=1 go test -timeout 120m ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, golangci-lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go run $(GOLANGCI) run ./...
+
+.PHONY: bench
+bench: ## benchmarks with the ratio to their baselines
+	go run ./internal/benchratio -benchtime $(BENCHTIME)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@go list ./... | while read -r p; do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+.PHONY: example
+example: ## write examples/incident.log.gz again
+	$(SHELL) examples/incident.sh
