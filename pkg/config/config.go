@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // Validator is a configuration that can judge itself. Validate returns every
@@ -50,13 +52,24 @@ func Load(path string, cfg Validator) error {
 
 // Parse reads YAML over the defaults in cfg, a pointer, and validates the result.
 func Parse(b []byte, cfg Validator) error {
-	if len(bytes.TrimSpace(b)) > 0 {
-		dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
-		if err := dec.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
-			return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
-		}
+	err := decode(b, cfg)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	return cfg.Validate()
+}
+
+// decode leaves the defaults alone where the file says nothing: the decoder
+// would take a file of comments alone for null, and null for the zero value.
+func decode(b []byte, cfg any) error {
+	file, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return err
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() == ast.CommentType {
+		return nil
+	}
+	return yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(cfg)
 }
 
 // Dump writes cfg as YAML.
