@@ -126,7 +126,7 @@ func fill(t *rapid.T, v reflect.Value, label string) {
 		v.SetBool(rapid.Bool().Draw(t, label))
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(rapid.Uint64().Draw(t, label) >> (64 - v.Type().Bits()))
-	case reflect.Int32, reflect.Int64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(rapid.Int64().Draw(t, label) >> (65 - v.Type().Bits()))
 	}
 }
@@ -229,4 +229,18 @@ func TestMalformed(t *testing.T) {
 	if err := wire.ParseMark([]byte{0x0a, 5}, new(wire.Mark)); err == nil {
 		t.Error("a cut mark: no error")
 	}
+}
+
+func TestRejectRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var want wire.Reject
+		fill(t, reflect.ValueOf(&want).Elem(), "r")
+		want.Column, want.Parts, want.Part = 3, 2, 1
+		if want.Topic == "" {
+			want.Partition, want.Offset = 0, 0
+		}
+		if got := wire.ParseReject(want.Headers()); got != want {
+			t.Fatalf("%+v came back as %+v", want, got)
+		}
+	})
 }
