@@ -1,0 +1,316 @@
+package shard
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// View is what a plan is made from.
+type View struct {
+	// Names are the configured streams.
+	Names []string
+	// Listings are the complete listings by configured name; one is missing
+	// until its stream has been listed.
+	Listings map[string]*Listing
+	// Unlisted tells since when, in wall milliseconds, a stream without a
+	// listing could not be listed.
+	Unlisted map[string]int64
+	// Ledger holds all slots' checkpoints. It must have been read to the end
+	// that the ledger topic had when the slot was taken.
+	Ledger *Ledger
+	// Start is where a group begins that has no checkpoint of a stream: 0 for
+	// the oldest record, else a wall time in milliseconds.
+	Start int64
+	// Now is the wall time in milliseconds.
+	Now int64
+}
+
+// Gap is a stretch of event time for which a shard's silence means nothing.
+type Gap struct {
+	Key
+	From, To flow.Time
+	Reason   string
+}
+
+// Change is what a plan changed.
+type Change struct {
+	Taken []Key // to be read from now on, once the transaction has committed
+	Lost  []Key // gone before they were read to the end
+	Gaps  []Gap
+}
+
+// Plan takes the shards that may start, finds those whose records are gone,
+// gives up those that cannot be read and forgets what nobody needs any more.
+// The changes are in the table; [Table.Saves] gives them for the ledger.
+func (t *Table) Plan(v View) Change {
+	var ch Change
+	for _, name := range v.Names {
+		if l := v.Listings[name]; l != nil {
+			t.lose(v, l, &ch)
+			t.take(v, l, &ch)
+			t.trimmed(v, l, &ch)
+			t.forget(v, l)
+		}
+	}
+	t.giveUp(v, &ch)
+	return ch
+}
+
+// lookup prefers the slot's own table, which is never behind.
+func (t *Table) lookup(v View, k Key) (Checkpoint, bool) {
+	if e, ok := t.own[k]; ok {
+		return e.Checkpoint, true
+	}
+	return v.Ledger.Get(k)
+}
+
+// take starts every shard of this slot whose parents have all ended.
+func (t *Table) take(v View, l *Listing, ch *Change) {
+	for i := range l.Shards {
+		s := &l.Shards[i]
+		k := Key{l.Stream, s.ID}
+		if _, mine := t.own[k]; mine || SlotOf(k, t.slots) != t.slot {
+			continue
+		}
+		floor, ready := t.parents(v, l, s)
+		if !ready {
+			continue
+		}
+		start, known := v.Ledger.start(l.Stream)
+		if mineStart, ok := t.start(l.Stream); ok && (!known || mineStart < start) {
+			start, known = mineStart, true
+		}
+		if !known {
+			start = v.Start
+		}
+		e := t.put(Checkpoint{Key: k, State: Reading, Start: start, Floor: floor, Parents: slices.Clone(s.Parents), Lo: s.Lo, Hi: s.Hi})
+		e.dirty = true
+		ch.Taken = append(ch.Taken, k)
+	}
+}
+
+func (t *Table) start(stream string) (at int64, ok bool) {
+	for k, e := range t.own {
+		if k.Stream == stream && (!ok || e.Start < at) {
+			at, ok = e.Start, true
+		}
+	}
+	return at, ok
+}
+
+// parents returns the clock that a shard inherits and whether it may start: a
+// parent that is listed, or that anybody has begun, must have ended.
+func (t *Table) parents(v View, l *Listing, s *Shard) (floor flow.Time, ready bool) {
+	floor = flow.MaxTime
+	for _, id := range s.Parents {
+		_, listed := l.Get(id)
+		c, begun := t.lookup(v, Key{l.Stream, id})
+		switch {
+		case begun && !c.Done(), listed && !begun:
+			return 0, false
+		case begun:
+			floor = min(floor, c.Clock(t.policy))
+		}
+	}
+	if floor == flow.MaxTime {
+		floor = flow.MinTime
+	}
+	return floor, true
+}
+
+// lose ends the shards that are no longer listed, or whose stream was deleted
+// and made again: what they still had is gone.
+func (t *Table) lose(v View, l *Listing, ch *Change) {
+	for _, k := range t.keys {
+		e := t.own[k]
+		if e.State != Reading || !sameName(k.Stream, l.Name) {
+			continue
+		}
+		if _, listed := l.Get(k.Shard); listed && k.Stream == l.Stream {
+			continue
+		}
+		e.State, e.dirty = Lost, true
+		ch.Lost = append(ch.Lost, k)
+		to := flow.Time(v.Now / 1000)
+		if k.Stream == l.Stream && l.Retention > 0 {
+			to = to.Add(-l.Retention / 1000)
+		}
+		t.gap(ch, e, to, "the shard was gone before it was read to its end")
+	}
+}
+
+// IncarnationOf returns the name of one incarnation of a stream.
+func IncarnationOf(name string, created int64) string { return fmt.Sprintf("%s@%d", name, created) }
+
+func sameName(incarnation, name string) bool {
+	return len(incarnation) > len(name) && incarnation[:len(name)] == name && incarnation[len(name)] == '@'
+}
+
+// trimStep is by how much, in milliseconds, a growing gap of trimmed records
+// must grow before it is told again.
+const trimStep = 10 * 60 * 1000
+
+// trimmed raises a gap for what the stream's retention took before it was read.
+func (t *Table) trimmed(v View, l *Listing, ch *Change) {
+	if l.Retention == 0 {
+		return
+	}
+	horizon := v.Now - l.Retention
+	for _, k := range t.keys {
+		e := t.own[k]
+		told := max(e.Arrival, e.GapTo)
+		if k.Stream != l.Stream || e.State != Reading || e.Arrival == 0 || horizon <= told {
+			continue
+		}
+		if e.GapTo > 0 && horizon-told < trimStep {
+			continue
+		}
+		ch.Gaps = append(ch.Gaps, Gap{Key: k, From: flow.Time(told / 1000), To: flow.Time(horizon / 1000),
+			Reason: fmt.Sprintf("the checkpoint is %d s older than the stream's retention", (horizon-told)/1000)})
+		e.GapTo, e.dirty = horizon, true
+	}
+}
+
+func (t *Table) gap(ch *Change, e *entry, to flow.Time, reason string) {
+	from := max(e.Clock(t.policy), flow.Time(max(e.GapTo, e.Start)/1000))
+	if to > from {
+		ch.Gaps = append(ch.Gaps, Gap{Key: e.Key, From: from, To: to, Reason: reason})
+		e.GapTo = int64(to) * 1000
+	}
+}
+
+// giveUp releases the clock from shards that could not be read for too long.
+func (t *Table) giveUp(v View, ch *Change) {
+	for _, k := range t.keys {
+		e := t.own[k]
+		late := t.policy.StuckAfter > 0 && e.failing > 0 && v.Now-e.failing >= t.policy.StuckAfter
+		if e.State != Reading || !late {
+			continue
+		}
+		if !e.Stuck || v.Now-e.GapTo >= t.policy.StuckAfter {
+			t.gap(ch, e, flow.Time(v.Now/1000), "the shard could not be read and no longer holds the clock")
+			e.dirty = true
+		}
+		e.Stuck = true
+	}
+}
+
+// forget deletes the ended shards that are no longer listed and hold nothing.
+func (t *Table) forget(v View, l *Listing) {
+	keep := t.keys[:0]
+	for _, k := range t.keys {
+		e := t.own[k]
+		_, listed := l.Get(k.Shard)
+		gone := sameName(k.Stream, l.Name) && (k.Stream != l.Stream || !listed)
+		if e.Done() && !e.dirty && gone && !t.holds(v, l, e) {
+			delete(t.own, k)
+			t.forgotten = append(t.forgotten, k)
+			continue
+		}
+		keep = append(keep, k)
+	}
+	t.keys = keep
+}
+
+// holds reports whether a shard that is done still holds its slot's clock:
+// until every child has been taken over by its owner.
+func (t *Table) holds(v View, l *Listing, e *entry) bool {
+	if e.Stream != l.Stream {
+		return false
+	}
+	s, listed := l.Get(e.Shard)
+	children := l.kids[e.Shard]
+	for _, c := range children {
+		if _, taken := t.lookup(v, Key{l.Stream, c.ID}); !taken {
+			return !t.blocked(v, l, c)
+		}
+	}
+	if listed {
+		return !covered(s, children)
+	}
+	// The shard and perhaps whole generations after it are gone. What is left
+	// of its range begins with the oldest shards that are still listed.
+	range_ := Shard{Lo: e.Lo, Hi: e.Hi}
+	for i := range l.Shards {
+		c := &l.Shards[i]
+		if !l.oldest(c) || !c.overlaps(&range_) {
+			continue
+		}
+		if _, taken := t.lookup(v, Key{l.Stream, c.ID}); !taken {
+			return true
+		}
+	}
+	return false
+}
+
+// blocked reports whether a shard waits for a parent that was given up: then
+// the other parent must not hold the clock for it either.
+func (t *Table) blocked(v View, l *Listing, s *Shard) bool {
+	return slices.ContainsFunc(s.Parents, func(p string) bool {
+		c, ok := t.lookup(v, Key{l.Stream, p})
+		return ok && c.Stuck && !c.Done()
+	})
+}
+
+// Watermark returns the slot's watermark: the minimum over its shards. It does
+// not exist (ok is false) before every stream has been listed, or before each
+// shard has a clock. A slot without a shard to wait for is idle.
+func (t *Table) Watermark(v View) (w flow.Time, idle, ok bool) {
+	w = flow.MaxTime
+	for _, name := range v.Names {
+		l := v.Listings[name]
+		if l == nil {
+			since := v.Unlisted[name]
+			if t.policy.StuckAfter == 0 || since == 0 || v.Now-since < t.policy.StuckAfter {
+				return 0, false, false
+			}
+			continue
+		}
+		w = min(w, t.streamClock(v, l))
+	}
+	return w, w == flow.MaxTime, w != flow.MinTime
+}
+
+func (t *Table) streamClock(v View, l *Listing) flow.Time {
+	w := flow.MaxTime
+	for _, k := range t.keys {
+		e := t.own[k]
+		if !sameName(k.Stream, l.Name) {
+			continue
+		}
+		if (e.State == Reading && !e.Stuck) || (e.Done() && t.holds(v, l, e)) {
+			w = min(w, e.Clock(t.policy))
+		}
+	}
+	return w
+}
+
+// Slowest returns the lowest clock of a shard that anybody is reading, and
+// whether there is one. A shard that has no clock yet, or was given up, does
+// not count.
+func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
+	w = flow.MaxTime
+	count := func(c *Checkpoint) {
+		if at := c.Clock(t.policy); c.State == Reading && !c.Stuck && at != flow.MinTime {
+			w, ok = min(w, at), true
+		}
+	}
+	for k, c := range v.Ledger.m {
+		if _, mine := t.own[k]; !mine {
+			count(&c)
+		}
+	}
+	for _, e := range t.own {
+		count(&e.Checkpoint)
+	}
+	return w, ok
+}
+
+// Paused reports whether a shard is so far ahead of the slowest that reading
+// on would only fill memory downstream.
+func (t *Table) Paused(k Key, slowest flow.Time) bool {
+	e := t.own[k]
+	return e.Clock(t.policy) > slowest.Add(t.policy.MaxSkew)
+}
