@@ -219,6 +219,8 @@ func (estimator) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 		return &checker.SizeEstimate{Max: maxTags}
 	case types.StringKind:
 		return &checker.SizeEstimate{Max: maxText}
+	case types.OpaqueKind:
+		return &checker.SizeEstimate{Min: 1, Max: 1}
 	}
 	return nil
 }

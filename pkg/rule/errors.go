@@ -68,6 +68,8 @@ func fromIssues(s *Schema, text string, iss *cel.Issues) error {
 			}
 		} else if m := noOverload.FindStringSubmatch(ce.Message); m != nil {
 			e.Message = fmt.Sprintf("%q does not take %s", operatorIn.Replace(m[1]), m[2])
+		} else if ce.Message == "invalid matches argument" {
+			e.Message = "the argument of matches is not a regular expression (RE2)"
 		}
 		out = append(out, e)
 	}
