@@ -1,0 +1,92 @@
+package flowlog
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// count is a sink that costs nothing.
+type count struct {
+	records, rejects int
+	sum              uint64
+}
+
+func (c *count) Record(r *flow.Record) { c.records++; c.sum += r.Bytes }
+func (c *count) Reject(*Reject)        { c.rejects++ }
+
+const lineV5 = "5 123456789010 eni-1235b8ca123456789 10.0.0.71 52.95.128.179 34210 80 6 7 471 1616729292 1616729349 ACCEPT OK " +
+	"vpc-abcdefab012345678 subnet-aaaaaaaa012345678 i-0c50d5961bcb2d47b 3 IPv4 10.0.0.71 52.95.128.179 " +
+	"ap-southeast-2 apse2-az3 - - - S3 egress 8"
+
+// bare only splits a line and converts the numbers of the given columns,
+// validating nothing: what any decoder has to do at least.
+func bare(line []byte, numeric *[64]bool, out *[64]uint64, fields *[64][]byte) int {
+	c := 0
+	for len(line) > 0 {
+		var tok []byte
+		if j := bytes.IndexByte(line, ' '); j >= 0 {
+			tok, line = line[:j], line[j+1:]
+		} else {
+			tok, line = line, nil
+		}
+		if numeric[c] {
+			v := uint64(0)
+			for _, b := range tok {
+				v = v*10 + uint64(b-'0')
+			}
+			out[c] = v
+		}
+		fields[c] = tok
+		c++
+	}
+	return c
+}
+
+func benchmarkDecode(b *testing.B, format, line string) {
+	d := mustNew(b, Config{Format: format})
+	data := bytes.Repeat([]byte(line+"\n"), 1000)
+	var c count
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Payload(data, flow.Origin{}, &c)
+	}
+	if c.rejects != 0 {
+		b.Fatal("rejects")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/line")
+}
+
+func benchmarkBare(b *testing.B, f *Format, line string) {
+	var numeric [64]bool
+	var out [64]uint64
+	var fields [64][]byte
+	for i := range f.cols {
+		numeric[i] = f.cols[i].op >= opPackets
+	}
+	data := bytes.Repeat([]byte(line+"\n"), 1000)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		rest := data
+		for len(rest) > 0 {
+			j := bytes.IndexByte(rest, '\n')
+			bare(rest[:j], &numeric, &out, &fields)
+			rest = rest[j+1:]
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/line")
+}
+
+func BenchmarkV2(b *testing.B) {
+	b.Run("bare", func(b *testing.B) { benchmarkBare(b, V2(), lineV2) })
+	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, V2().String(), lineV2) })
+	b.Run("inferred", func(b *testing.B) { benchmarkDecode(b, "", lineV2) })
+}
+
+func BenchmarkV5(b *testing.B) {
+	b.Run("bare", func(b *testing.B) { benchmarkBare(b, UpTo(5), lineV5) })
+	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, UpTo(5).String(), lineV5) })
+}

@@ -1,0 +1,256 @@
+package flowlog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// Choice is a layout that a decoder reads a source with, and why.
+type Choice struct {
+	Source     string // log group, file or stream; "" for all
+	Format     *Format
+	Basis      string // "configured", "header" or "inferred"
+	Confidence int    // percent
+	Why        string
+}
+
+// pin is what was inferred for a source.
+type pin struct {
+	formats []*Format
+	choices []Choice
+}
+
+// Bounds of what is remembered of sources.
+const (
+	maxPins    = 4096 // sources with an inferred layout
+	maxLayouts = 8    // layouts of one source
+	maxHeaders = 256  // header lines that Choices lists
+)
+
+// Choices lists the layouts in use: configured, read from headers, inferred.
+func (d *Decoder) Choices() []Choice {
+	var out []Choice
+	for _, f := range d.forAll {
+		out = append(out, Choice{Format: f, Basis: "configured", Confidence: 100, Why: "the configuration says so"})
+	}
+	for _, group := range sortedKeys(d.groups) {
+		for _, f := range d.groups[group] {
+			out = append(out, Choice{Source: group, Format: f, Basis: "configured", Confidence: 100, Why: "the configuration of the log group says so"})
+		}
+	}
+	out = append(out, d.headers...)
+	for _, key := range sortedKeys(d.pins) {
+		out = append(out, d.pins[key].choices...)
+	}
+	return out
+}
+
+func (d *Decoder) noteHeader(s *source, f *Format) {
+	if len(d.headers) < maxHeaders {
+		d.headers = append(d.headers, Choice{
+			Source: cloneKey(&s.origin), Format: f, Basis: "header", Confidence: 100, Why: "the header line names the fields",
+		})
+	}
+}
+
+// pinKey names a source for inference. All streams of a log group have the
+// group's flow logs, so they share it.
+func pinKey(o *flow.Origin) string {
+	if o.LogGroup != "" {
+		return o.LogGroup
+	}
+	return o.Source
+}
+
+// settle looks for the layout of the lines that wait in s. Unless last, it only
+// decides when more lines could not change the choice.
+func (d *Decoder) settle(s *source, last bool) bool {
+	rows := make([][][]byte, 0, len(s.waiting))
+	for i := range s.waiting {
+		rows = append(rows, split(s.waiting[i].line))
+	}
+	v := infer(rows)
+	s.doubt = v.doubt
+	if v.format == nil || (!last && !v.sure) {
+		return false
+	}
+	s.layouts, s.origins = []*Format{v.format}, basisInferred
+	if v.sure {
+		d.pin(s, v)
+	}
+	return true
+}
+
+// another looks for a second layout in a source that has one already: two flow
+// logs that write to one log group share its streams.
+func (d *Decoder) another(s *source, line []byte) *Format {
+	v := infer([][][]byte{split(line)})
+	if v.format == nil || !v.sure {
+		return nil
+	}
+	for _, f := range s.layouts {
+		if slices.Equal(f.Names(), v.format.Names()) {
+			return nil
+		}
+	}
+	d.pin(s, v)
+	if len(s.layouts) < maxLayouts {
+		s.layouts = append(slices.Clone(s.layouts), v.format)
+	}
+	return v.format
+}
+
+func (d *Decoder) pin(s *source, v verdict) {
+	key := pinKey(&s.origin)
+	p := d.pins[key]
+	if p == nil {
+		if len(d.pins) >= maxPins {
+			return
+		}
+		key = cloneKey(&s.origin)
+		p = &pin{}
+		d.pins[key] = p
+	}
+	if len(p.formats) >= maxLayouts {
+		return
+	}
+	p.formats = append(slices.Clone(p.formats), v.format)
+	p.choices = append(p.choices, Choice{Source: key, Format: v.format, Basis: "inferred", Confidence: v.confidence, Why: v.why})
+}
+
+// verdict is the outcome of an inference.
+type verdict struct {
+	format     *Format
+	sure       bool // good enough to be pinned
+	confidence int  // percent
+	why, doubt string
+}
+
+// known returns the layouts that are tried by name: AWS's defaults, each
+// version's full list, and the layouts of AWS's own examples, which people copy.
+func known() []*Format {
+	list := []*Format{V2()}
+	for v := uint8(3); v <= 11; v++ {
+		if f := UpTo(v); f.Len() != list[len(list)-1].Len() {
+			list = append(list, f)
+		}
+	}
+	list = append(list, TransitGateway())
+	for _, s := range [...]string{
+		"version vpc-id subnet-id instance-id interface-id account-id type srcaddr dstaddr srcport dstport pkt-srcaddr pkt-dstaddr protocol bytes packets start end action tcp-flags log-status",
+		"version interface-id account-id vpc-id subnet-id instance-id srcaddr dstaddr srcport dstport protocol tcp-flags type pkt-srcaddr pkt-dstaddr action log-status",
+		"version srcaddr dstaddr srcport dstport protocol start end type packets bytes account-id vpc-id subnet-id instance-id interface-id region az-id sublocation-type sublocation-id action tcp-flags pkt-srcaddr pkt-dstaddr pkt-src-aws-service pkt-dst-aws-service traffic-path flow-direction log-status",
+		"instance-id interface-id srcaddr dstaddr pkt-srcaddr pkt-dstaddr",
+	} {
+		if f, err := ParseFormat(s); err == nil {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// infer chooses a layout for a sample of lines, split into values. A layout
+// must fit by the shape of every value, never by their number alone.
+func infer(rows [][][]byte) verdict {
+	var best verdict
+	bestFit := 0
+	var rivals []string
+	for _, f := range known() {
+		fits, full := 0, 0
+		for _, row := range rows {
+			if ok, evidence := f.fits(row); ok {
+				fits++
+				if evidence {
+					full++
+				}
+			}
+		}
+		switch {
+		case fits == 0 || fits < bestFit:
+		case fits == bestFit:
+			rivals = append(rivals, f.String())
+		default:
+			bestFit, rivals = fits, []string{f.String()}
+			best = verdict{format: f, sure: full > 0, confidence: confidence(full),
+				why: fmt.Sprintf("%d of %d lines have the shapes of this known layout of %d fields in every value, %d of them with packets", fits, len(rows), f.Len(), full)}
+		}
+	}
+	if len(rivals) > 1 {
+		return verdict{doubt: fmt.Sprintf("%d known layouts fit, for example %q and %q", len(rivals), rivals[0], rivals[1])}
+	}
+	if best.format != nil {
+		return best
+	}
+	return verdict{}
+}
+
+// confidence grows with the number of lines that could have contradicted.
+func confidence(full int) int {
+	switch {
+	case full == 0:
+		return 60
+	case full < 3:
+		return 90
+	}
+	return 99
+}
+
+// fits reports whether all values of a line have the shapes of the layout's
+// fields, and whether the line carries packets, so that a wrong order of
+// numbers would have shown.
+func (f *Format) fits(row [][]byte) (ok, evidence bool) {
+	if len(row) != f.Len() {
+		return false, false
+	}
+	for i := range row {
+		if !shaped(f.cols[i].name, row[i]) {
+			return false, false
+		}
+	}
+	if s := f.column(opStart); s >= 0 {
+		if e := f.column(opEnd); e >= 0 && value(row[s]) > value(row[e]) {
+			return false, false
+		}
+	}
+	p, b := f.column(opPackets), f.column(opBytes)
+	if p < 0 || b < 0 {
+		return true, f.hasOp(opSrcPort) && row[f.column(opSrcPort)][0] != '-'
+	}
+	if row[p][0] == '-' || row[b][0] == '-' {
+		return true, false
+	}
+	return plausible(value(row[p]), value(row[b])), true
+}
+
+// plausible reports whether so many packets can have so many bytes: an IP
+// packet has 20 to 65,535 (RFC 791).
+func plausible(packets, bytes uint64) bool {
+	return bytes >= 20*packets && bytes <= 65535*packets
+}
+
+// split cuts a line into its values.
+func split(line []byte) (out [][]byte) {
+	for i := 0; i < len(line) && len(out) <= maxColumns; {
+		if line[i] == ' ' {
+			i++
+			continue
+		}
+		j := end(line, i)
+		out = append(out, line[i:j])
+		i = j
+	}
+	return out
+}
+
+func value(b []byte) uint64 {
+	v, _ := number(b, 0)
+	return v
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func cloneKey(o *flow.Origin) string { return strings.Clone(pinKey(o)) }

@@ -1,0 +1,318 @@
+package flowlog
+
+import (
+	"bytes"
+	"net/netip"
+	"unsafe"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// failure says why a line is no record. The zero failure means that it is one.
+// It is a value without text, so that trying a layout costs no allocation; the
+// words are made when a reject is.
+type failure struct {
+	class Class
+	col   int // index of the column, -1 for the line as a whole
+	what  what
+	op    op
+}
+
+// what refines a class into the sentence of the reject.
+type what uint8
+
+const (
+	whatNone what = iota
+	whatFewer
+	whatMore
+	whatNotNumber
+	whatTooBig
+	whatNotAddress
+	whatBadAction
+	whatBadStatus
+	whatBadDirection
+	whatMissing
+	whatNoStatus
+	whatNoTime
+	whatEarly
+	whatLate
+	whatBackwards
+	whatTooLong
+)
+
+func (f failure) ok() bool { return f.class == ClassNone }
+
+// maxExtra bounds the trailing fields beyond the layout that are kept.
+const maxExtra = 32
+
+// extraNames are the names under which they are kept.
+var extraNames = [maxExtra]string{
+	"extra-1", "extra-2", "extra-3", "extra-4", "extra-5", "extra-6", "extra-7", "extra-8",
+	"extra-9", "extra-10", "extra-11", "extra-12", "extra-13", "extra-14", "extra-15", "extra-16",
+	"extra-17", "extra-18", "extra-19", "extra-20", "extra-21", "extra-22", "extra-23", "extra-24",
+	"extra-25", "extra-26", "extra-27", "extra-28", "extra-29", "extra-30", "extra-31", "extra-32",
+}
+
+// row is the decoding of one line: what has been seen so far.
+type row struct {
+	rec  *flow.Record
+	seen uint32 // bit op: the field had a value
+}
+
+// parse reads the columns of line into w.rec, whose fields must be zero, and
+// returns how many trailing fields there were beyond the layout. It is one pass
+// over the bytes: numbers and IPv4 addresses are converted while their end is
+// looked for.
+func (f *Format) parse(line []byte, w *row) (extra int, fail failure) {
+	i, n := 0, len(line)
+	for c := range f.cols {
+		for i < n && line[i] == ' ' {
+			i++
+		}
+		if i >= n {
+			return 0, failure{class: ClassFields, col: c, what: whatFewer}
+		}
+		if line[i] == '-' && (i+1 == n || line[i+1] == ' ') {
+			i++
+			continue
+		}
+		var wh what
+		if i, wh = w.field(&f.cols[c], line, i); wh != whatNone {
+			return 0, failure{class: wh.class(), col: c, what: wh, op: f.cols[c].op}
+		}
+	}
+	if i < n {
+		extra = w.extras(line[i:])
+	}
+	return extra, failure{}
+}
+
+// field reads one value that is not "-", starting at line[i], and returns where
+// it ends.
+func (w *row) field(c *column, line []byte, i int) (int, what) {
+	if c.op >= opPackets {
+		v, j := number(line, i)
+		if j == i || (j < len(line) && line[j] != ' ') {
+			return i, whatNotNumber
+		}
+		if v > numMax[c.op] || j-i > 19 {
+			return i, whatTooBig
+		}
+		w.seen |= 1 << c.op
+		w.number(c.op, v)
+		return j, whatNone
+	}
+	if p := address(w.rec, c.op); p != nil {
+		j := w.address(p, line, i)
+		if j < 0 {
+			return i, whatNotAddress
+		}
+		w.seen |= 1 << c.op
+		return j, whatNone
+	}
+	j := end(line, i)
+	w.seen |= 1 << c.op
+	return j, w.word(c, unsafe.String(&line[i], j-i))
+}
+
+// end returns the index of the space that ends the value at i.
+func end(line []byte, i int) int {
+	if j := bytes.IndexByte(line[i:], ' '); j >= 0 {
+		return i + j
+	}
+	return len(line)
+}
+
+// number reads decimal digits from i. The value is only right for up to 19
+// digits, which every value below 2^63 fits.
+func number(b []byte, i int) (v uint64, j int) {
+	for j = i; j < len(b); j++ {
+		c := b[j] - '0'
+		if c > 9 {
+			break
+		}
+		v = v*10 + uint64(c)
+	}
+	return v, j
+}
+
+func (w *row) number(o op, v uint64) {
+	r := w.rec
+	switch o {
+	case opSrcPort:
+		r.Src.Port = uint16(v)
+	case opDstPort:
+		r.Dst.Port = uint16(v)
+	case opProtocol:
+		r.Protocol = uint8(v)
+	case opPackets:
+		r.Packets = v
+	case opBytes:
+		r.Bytes = v
+	case opStart:
+		r.Start = flow.Time(v)
+	case opEnd:
+		r.End = flow.Time(v)
+	case opVersion:
+		r.Version = uint8(v)
+	case opFlags:
+		r.TCPFlags, r.HasFlags = uint8(v), true
+	case opPath:
+		r.Path = uint8(v)
+	}
+}
+
+// address returns where an address column goes, or nil for another column.
+func address(r *flow.Record, o op) *flow.Addr {
+	switch o {
+	case opSrcAddr:
+		return &r.Src.Addr
+	case opDstAddr:
+		return &r.Dst.Addr
+	case opPktSrc:
+		return &r.PktSrc
+	case opPktDst:
+		return &r.PktDst
+	}
+	return nil
+}
+
+// address reads an address at i and returns where it ends, or -1.
+func (w *row) address(p *flow.Addr, line []byte, i int) int {
+	if j := ipv4(p, line, i); j > 0 {
+		return j
+	}
+	j := end(line, i)
+	ip, err := netip.ParseAddr(unsafe.String(&line[i], j-i))
+	if err != nil || ip.Zone() != "" || ip.IsUnspecified() && ip.Is6() {
+		return -1
+	}
+	*p = flow.AddrFrom(ip)
+	return j
+}
+
+// ipv4 reads a dotted quad at i, up to a space or the end, and returns where it
+// ends, or 0 when it is none. A leading zero is refused: some readers take it
+// for octal, so its meaning is in doubt.
+func ipv4(p *flow.Addr, b []byte, i int) int {
+	var quad [4]byte
+	for k := range 4 {
+		start, v := i, uint(0)
+		for i < len(b) && b[i]-'0' <= 9 {
+			v = v*10 + uint(b[i]-'0')
+			i++
+		}
+		if i == start || i > start+3 || v > 255 || (b[start] == '0' && i > start+1) {
+			return 0
+		}
+		quad[k] = byte(v)
+		if k < 3 {
+			if i >= len(b) || b[i] != '.' {
+				return 0
+			}
+			i++
+		}
+	}
+	if i < len(b) && b[i] != ' ' {
+		return 0
+	}
+	*p = flow.AddrFrom4(quad)
+	return i
+}
+
+// text returns where a text column goes, or nil for another column.
+func text(r *flow.Record, o op) *string {
+	switch o {
+	case opAccount:
+		return &r.AccountID
+	case opInterface:
+		return &r.InterfaceID
+	case opResource:
+		return &r.ResourceID
+	case opVPC:
+		return &r.VPCID
+	case opSubnet:
+		return &r.SubnetID
+	case opInstance:
+		return &r.InstanceID
+	case opRegion:
+		return &r.Region
+	case opSrcService:
+		return &r.SrcService
+	case opDstService:
+		return &r.DstService
+	}
+	return nil
+}
+
+// word stores a value that is neither a number nor an address.
+func (w *row) word(c *column, s string) what {
+	switch c.op {
+	case opAttr:
+		w.rec.Attrs = append(w.rec.Attrs, flow.Attr{Name: c.name, Value: s})
+	case opAction:
+		return w.action(s)
+	case opStatus:
+		return w.status(s)
+	case opDirection:
+		return w.direction(s)
+	default:
+		*text(w.rec, c.op) = s
+	}
+	return whatNone
+}
+
+func (w *row) action(s string) what {
+	switch s {
+	case "ACCEPT":
+		w.rec.Action = flow.Accept
+	case "REJECT":
+		w.rec.Action = flow.Reject
+	default:
+		return whatBadAction
+	}
+	return whatNone
+}
+
+func (w *row) status(s string) what {
+	switch s {
+	case "OK":
+		w.rec.Kind = flow.KindFlow
+	case "NODATA":
+		w.rec.Kind = flow.KindNoData
+	case "SKIPDATA":
+		w.rec.Kind = flow.KindSkipData
+	default:
+		return whatBadStatus
+	}
+	return whatNone
+}
+
+func (w *row) direction(s string) what {
+	switch s {
+	case "ingress":
+		w.rec.Direction = flow.Ingress
+	case "egress":
+		w.rec.Direction = flow.Egress
+	default:
+		return whatBadDirection
+	}
+	return whatNone
+}
+
+// extras keeps what stands behind the last column and counts it.
+func (w *row) extras(rest []byte) (n int) {
+	for i := 0; i < len(rest); {
+		if rest[i] == ' ' {
+			i++
+			continue
+		}
+		j := end(rest, i)
+		if n < maxExtra {
+			w.rec.Attrs = append(w.rec.Attrs, flow.Attr{Name: extraNames[n], Value: unsafe.String(&rest[i], j-i)})
+		}
+		n++
+		i = j
+	}
+	return n
+}
