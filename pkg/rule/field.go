@@ -13,6 +13,8 @@ import (
 type Row struct {
 	Session *session.Event
 	Flow    *flow.Record
+
+	memo []uint8 // answers of the tests that a Set shares; see Matcher
 }
 
 // Type is the type of a field in the language.
