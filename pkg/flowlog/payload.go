@@ -64,6 +64,10 @@ func (d *Decoder) documents(s *source, data []byte) {
 
 // step sets the place of the line that comes next.
 func (d *Decoder) step(s *source) {
+	if s.file {
+		s.origin.Sub = s.base + s.seen - s.mark
+		return
+	}
 	s.origin.Sub = s.base + s.seen
 	s.origin.Line = int64(s.seen) + 1
 }

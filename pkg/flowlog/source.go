@@ -23,6 +23,8 @@ type source struct {
 	tried   int    // how many were waiting when a layout was last looked for
 	doubt   string // why no layout was chosen
 	base    int32  // Sub of the first line
+	file    bool   // lines are counted by the stream, Sub within a line
+	mark    int32  // seen at the start of the line of a stream
 	seen    int32  // lines so far, blank ones apart
 }
 

@@ -1,0 +1,268 @@
+package flowlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// insert makes room for an interface, forgetting the one unseen for longest
+// when there are too many, and returns its place, not linked yet.
+func (o *Owners) insert(id string) int32 {
+	i := int32(len(o.list))
+	if len(o.list) >= o.cfg.MaxInterfaces {
+		i = o.tail
+		o.unlink(i)
+		old := &o.list[i]
+		for f := range old.fam {
+			if old.fam[f].state == learnOwned {
+				o.release(old.fam[f].addr[0])
+			}
+		}
+		delete(o.index, old.id)
+	} else {
+		o.list = append(o.list, owner{})
+	}
+	id = strings.Clone(id)
+	o.list[i] = owner{id: id, prev: -1, next: -1}
+	o.index[id] = i
+	return i
+}
+
+// touch moves an interface to the head.
+func (o *Owners) touch(i int32) {
+	if o.head == i {
+		return
+	}
+	o.unlink(i)
+	o.list[i].next, o.list[i].prev = o.head, -1
+	if o.head >= 0 {
+		o.list[o.head].prev = i
+	}
+	o.head = i
+	if o.tail < 0 {
+		o.tail = i
+	}
+}
+
+func (o *Owners) unlink(i int32) {
+	e := &o.list[i]
+	if e.prev >= 0 {
+		o.list[e.prev].next = e.next
+	} else if o.head == i {
+		o.head = e.next
+	}
+	if e.next >= 0 {
+		o.list[e.next].prev = e.prev
+	} else if o.tail == i {
+		o.tail = e.prev
+	}
+	e.prev, e.next = -1, -1
+}
+
+// ownersVersion is the first byte of a snapshot.
+const ownersVersion = 1
+
+// AppendSnapshot appends all that was learned, interfaces by last use: the same
+// history gives the same bytes.
+func (o *Owners) AppendSnapshot(b []byte) []byte {
+	b = append(b, ownersVersion)
+	b = binary.AppendUvarint(b, uint64(len(o.list)))
+	for i := o.tail; i >= 0; i = o.list[i].prev {
+		e := &o.list[i]
+		b = binary.AppendUvarint(b, uint64(len(e.id)))
+		b = append(b, e.id...)
+		for f := range e.fam {
+			b = e.fam[f].append(b)
+		}
+	}
+	return b
+}
+
+func (c *candidates) append(b []byte) []byte {
+	n := 0
+	for n < maxPeers && c.peers[n].IsValid() {
+		n++
+	}
+	mask := byte(c.state) | byte(n)<<2
+	if c.told {
+		mask |= 1 << 5
+	}
+	for k, a := range c.addr {
+		if a.IsValid() {
+			mask |= 1 << (6 + k)
+		}
+	}
+	b = append(b, mask)
+	b = binary.AppendUvarint(b, uint64(c.records))
+	for _, a := range c.addr {
+		if a.IsValid() {
+			b = append(b, a[:]...)
+		}
+	}
+	for _, a := range c.peers[:n] {
+		b = append(b, a[:]...)
+	}
+	return b
+}
+
+// errSnapshot reports bytes that AppendSnapshot did not write.
+var errSnapshot = errors.New("flowlog: not a snapshot of owners; it is damaged or of another version")
+
+// Restore replaces what is known by a snapshot. On an error nothing is known.
+// Where the bound on interfaces has become smaller, those used last are kept.
+func (o *Owners) Restore(b []byte) error {
+	o.clear()
+	if err := o.restore(&cursor{b: b}); err != nil {
+		o.clear()
+		return err
+	}
+	return nil
+}
+
+func (o *Owners) restore(r *cursor) error {
+	if r.byte() != ownersVersion {
+		return errSnapshot
+	}
+	n := r.uvarint()
+	for range n {
+		id := string(r.take(r.uvarint()))
+		var fam [2]candidates
+		for f := range fam {
+			fam[f].read(r)
+		}
+		if _, twice := o.index[id]; r.bad || twice || id == "" {
+			return errSnapshot
+		}
+		i := o.insert(id)
+		o.list[i].fam = fam
+		o.touch(i)
+		for f := range fam {
+			if fam[f].state == learnOwned {
+				o.addrs[fam[f].addr[0]]++
+			}
+		}
+	}
+	if r.bad || len(r.b) > 0 {
+		return errSnapshot
+	}
+	return nil
+}
+
+func (c *candidates) read(r *cursor) {
+	mask := r.byte()
+	c.state, c.told = learning(mask&3), mask&(1<<5) != 0
+	c.records = uint32(r.uvarint())
+	for k := range c.addr {
+		if mask&(1<<(6+k)) != 0 {
+			c.addr[k] = r.addr()
+		}
+	}
+	n := int(mask >> 2 & 7)
+	if n > maxPeers || c.state > learnForward || (c.state == learnOwned && !c.addr[0].IsValid()) {
+		r.bad = true
+		return
+	}
+	for k := range n {
+		c.peers[k] = r.addr()
+	}
+}
+
+// cursor reads a snapshot; after damage it gives zeros and bad is set.
+type cursor struct {
+	b   []byte
+	bad bool
+}
+
+func (r *cursor) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *cursor) byte() byte {
+	if b := r.take(1); len(b) == 1 {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *cursor) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *cursor) addr() (a flow.Addr) {
+	copy(a[:], r.take(16))
+	if !a.IsValid() {
+		r.bad = true
+	}
+	return a
+}
+
+// nets finds the most specific of some networks: one map a prefix length, the
+// longest first.
+type nets struct {
+	bits []int // in the 16-byte form, descending
+	own  map[netip.Prefix]bool
+}
+
+func (n *nets) add(list []netip.Prefix, own bool) error {
+	if n.own == nil {
+		n.own = make(map[netip.Prefix]bool)
+	}
+	for _, p := range list {
+		if !p.IsValid() {
+			return errors.New("flowlog: owners: a network is not valid; write it like 10.0.0.0/8")
+		}
+		p = mapped(p)
+		if was, ok := n.own[p]; ok && was != own {
+			return fmt.Errorf("flowlog: owners: %s is given as ours and as foreign", p)
+		}
+		n.own[p] = own
+		at := 0
+		for at < len(n.bits) && n.bits[at] > p.Bits() {
+			at++
+		}
+		if at == len(n.bits) || n.bits[at] != p.Bits() {
+			n.bits = append(n.bits[:at], append([]int{p.Bits()}, n.bits[at:]...)...)
+		}
+	}
+	return nil
+}
+
+// mapped returns p over IPv4-mapped addresses, the form of [flow.Addr].
+func mapped(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4() {
+		return netip.PrefixFrom(netip.AddrFrom16(p.Addr().As16()), p.Bits()+96).Masked()
+	}
+	return p.Masked()
+}
+
+func (n *nets) lookup(a flow.Addr) (own, ok bool) {
+	if len(n.bits) == 0 || !a.IsValid() {
+		return false, false
+	}
+	ip := netip.AddrFrom16(a)
+	for _, bits := range n.bits {
+		if p, err := ip.Prefix(bits); err == nil {
+			if own, ok := n.own[p]; ok {
+				return own, true
+			}
+		}
+	}
+	return false, false
+}
