@@ -1,0 +1,141 @@
+package session
+
+import "github.com/flowstitch/flowstitch/pkg/flow"
+
+// observeLate takes a record that starts behind the clock. It corrects the
+// session that it lies nearest to, open or closed, or makes one; one that
+// starts more than Retain behind the clock is too late for that.
+func (t *Table) observeLate(h uint64, k *flow.Key, p *pending, emit Emit) Verdict {
+	best, distance := uint32(0), int64(1)<<40
+	for _, i := range t.sessionsOf(h, k) {
+		e := t.entries.at(i)
+		if t.repeats(e, p) {
+			return Duplicate
+		}
+		from, to := e.first(), e.last()
+		if !e.is(stFolded) {
+			from, to = t.firstPending(e).start, t.pendings.at(e.pend).start
+		}
+		d := max(int64(from)-int64(p.end()), int64(p.start)-int64(to), 0)
+		if d <= int64(t.cfg.idle(e.key.proto)) && (d < distance || d == distance && !e.is(stClosed)) {
+			best, distance = i, d
+		}
+	}
+	if flow.Time(p.start) < t.clock.Add(-t.cfg.Retain) {
+		return Late
+	}
+	if best == 0 {
+		best = t.find(h, k, false)
+		if best == 0 {
+			best = t.open(h, k)
+		} else {
+			best = t.insertBefore(h, k)
+		}
+	}
+	t.correct(best, p, emit)
+	if t.cfg.MaxBytes > 0 {
+		t.evict(emit)
+	}
+	return Corrected
+}
+
+// insertBefore makes a session of its own for a record that lies further than
+// the idle gap before the open one of its key: it is closed as it is told.
+func (t *Table) insertBefore(h uint64, k *flow.Key) uint32 {
+	i := t.open(h, k)
+	e := t.entries.at(i)
+	e.state |= stClosed | uint32(ReasonIdle)<<reasonShift
+	e.endAt = t.wheel.pos
+	t.stats.Retained++
+	t.stats.Closes++
+	t.join(i, listDone)
+	return i
+}
+
+// sessionsOf returns the entries of a key, closed ones included.
+func (t *Table) sessionsOf(h uint64, k *flow.Key) []uint32 {
+	t.batch = t.batch[:0]
+	if len(t.idx.slots) == 0 {
+		return nil
+	}
+	mask := uint64(len(t.idx.slots) - 1)
+	c, tag, six := pack4(k), tagOf(h), !is4(k)
+	for i := h & mask; t.idx.slots[i] != 0; i = (i + 1) & mask {
+		s := t.idx.slots[i]
+		if s&slotTag == tag && t.same(t.entries.at(s&slotEntry), &c, k, six) {
+			t.batch = append(t.batch, s&slotEntry)
+		}
+	}
+	return t.batch
+}
+
+// repeats reports whether a record has been folded into a session already.
+func (t *Table) repeats(e *entry, p *pending) bool {
+	print := p.print()
+	for n := e.nodes; n != 0; n = t.nodes.at(n).next {
+		v := t.nodes.at(n)
+		if (v.kind() == nodeObserved || v.kind() == nodeMemory) && v.holds(print) && t.pool.samePoint(v.info, p.info) {
+			return true
+		}
+	}
+	return false
+}
+
+// correct folds a late record into a session and tells the difference that it
+// makes, to the early view and to the final one alike.
+func (t *Table) correct(i uint32, p *pending, emit Emit) {
+	e := t.entries.at(i)
+	told, sent, unsent := t.toldBase(e), t.sentBase(e), noTime
+	if e.is(stFolded) {
+		unsent = t.unsent(e)
+	} else {
+		e.state |= stFolded
+		e.born = p.start
+		e.setOrigin(t.offset)
+	}
+	t.collect(e, viewFolded)
+	before := t.totals()
+	t.count(e, p)
+	t.collect(e, viewTold)
+	early := t.totals()
+	t.collect(e, viewFolded)
+	total := t.totals()
+	now, final := told, sent
+	for s := range total {
+		diff := minus(total[s], before[s])
+		now[s], final[s] = plus(told[s], diff), plus(sent[s], diff)
+	}
+	ev := t.event(e, KindCorrect, max(t.wheel.pos, p.start))
+	ev.Reason = Reason(e.state & stReason >> reasonShift)
+	ev.DeltaFirst = flow.Time(p.start)
+	side := t.describe(e, ev, viewFolded, total)
+	t.delta(e, ev, side, total, now, told)
+	ev.OutFinal, ev.InFinal = minus(final[side], sent[side]), minus(final[1-side], sent[1-side])
+	ev.Opened = !e.is(stOpened)
+	t.toldNow(e, side)
+	if early != now {
+		t.putBase(e, nodeTold, now)
+		e.state = e.state&^stToldSame | stToldNode
+	}
+	t.dropBase(e, nodeSent)
+	e.state = e.state&^(stSentNode|stSentSame) | stOpened | stSentSame
+	if unsent != noTime {
+		t.putBase(e, nodeSent, final)
+		t.setUnsent(e, unsent)
+		e.state = e.state&^stSentSame | stSentNode
+	}
+	if e.list() == listNone {
+		t.join(i, listTold)
+	}
+	t.schedule(i)
+	t.stats.Corrections++
+	emit(ev)
+}
+
+func plus(a, b Traffic) Traffic {
+	return Traffic{
+		Packets: a.Packets + b.Packets, Bytes: a.Bytes + b.Bytes,
+		RejectPackets: a.RejectPackets + b.RejectPackets, RejectBytes: a.RejectBytes + b.RejectBytes,
+		Records: a.Records + b.Records, Flags: a.Flags | b.Flags,
+	}
+}
