@@ -1,83 +1,182 @@
 package flowlog
 
 import (
-	"bytes"
-	"strings"
-
-	"github.com/segmentio/encoding/json"
+	"encoding/base64"
+	"unsafe"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
-// document is every JSON value that a payload may be, in one: which keys are
-// there tells which.
+// document is any JSON object that a payload may be: which fields are there
+// tells which. The values alias the payload.
 type document struct {
-	// A CloudWatch Logs subscription envelope.
-	MessageType string  `json:"messageType"`
-	LogGroup    string  `json:"logGroup"`
-	LogStream   string  `json:"logStream"`
-	LogEvents   []event `json:"logEvents"`
-	// Firehose's wrapper; a text in OCSF too.
-	Message json.RawMessage `json:"message"`
-	// OCSF.
-	ClassUID json.RawMessage `json:"class_uid"`
+	messageType, logGroup, logStream []byte // CloudWatch Logs subscription
+	logEvents                        []byte
+	events                           []byte // "aws logs filter-log-events"
+	message                          []byte // Firehose's wrapper; a text in OCSF
+	classUID                         []byte // OCSF
+	awslogs                          []byte // CloudWatch Logs to Lambda, base64
 }
 
-type event struct {
-	Timestamp int64  `json:"timestamp"` // milliseconds since 1970
-	Message   string `json:"message"`
+func (doc *document) field(name string) *[]byte {
+	switch name {
+	case "messageType":
+		return &doc.messageType
+	case "logGroup":
+		return &doc.logGroup
+	case "logStream":
+		return &doc.logStream
+	case "logEvents":
+		return &doc.logEvents
+	case "events":
+		return &doc.events
+	case "message":
+		return &doc.message
+	case "class_uid":
+		return &doc.classUID
+	case "awslogs":
+		return &doc.awslogs
+	}
+	return nil
 }
 
 // json takes the JSON value at the start of data and returns what follows it.
 func (d *Decoder) json(s *source, data []byte) []byte {
-	doc := d.scratch.top
-	d.scratch.top = document{} // a document within uses one of its own
-	clear(doc.LogEvents[:cap(doc.LogEvents)])
-	doc = document{LogEvents: doc.LogEvents[:0]}
-	rest, err := json.Parse(data, &doc, json.ZeroCopy|json.DontMatchCaseInsensitiveStructFields)
-	if err != nil {
+	n := jsonEnd(data)
+	if n == 0 {
 		line, rest := next(data)
-		d.refuseWhole(s, line, ClassJSON, "the JSON is damaged or no flow log: "+err.Error())
+		d.refuseWhole(s, line, ClassJSON, "the JSON is damaged, incomplete or nested too deep")
 		return rest
 	}
 	s.depth++
-	d.document(s, &doc, data[:len(data)-len(rest)])
+	if value := data[:n]; value[0] == '[' {
+		w := walk(value)
+		for e, ok := w.element(); ok; e, ok = w.element() {
+			d.documents(s, e)
+		}
+		if w.bad {
+			d.refuseWhole(s, value, ClassJSON, "the JSON array is damaged")
+		}
+	} else {
+		d.object(s, value)
+	}
 	s.depth--
-	d.scratch.top = document{LogEvents: doc.LogEvents[:0]}
-	return rest
+	return data[n:]
 }
 
-func (d *Decoder) document(s *source, doc *document, raw []byte) {
-	switch {
-	case doc.MessageType == "CONTROL_MESSAGE":
-		d.stats.Control++
-	case doc.LogEvents != nil && doc.MessageType != "":
-		d.envelope(s, doc)
-	case len(doc.Message) > 0 && doc.Message[0] == '"':
-		var text string
-		if _, err := json.Parse(doc.Message, &text, json.ZeroCopy); err != nil {
-			d.refuseWhole(s, raw, ClassJSON, "the message is no text: "+err.Error())
-			return
+// object finds out what a JSON object is.
+func (d *Decoder) object(s *source, raw []byte) {
+	var doc document
+	w := walk(raw)
+	for name, value, ok := w.field(); ok; name, value, ok = w.field() {
+		if p := doc.field(unsafe.String(unsafe.SliceData(name), len(name))); p != nil {
+			*p = value
 		}
-		d.documents(s, []byte(text))
+	}
+	switch {
+	case w.bad:
+		d.refuseWhole(s, raw, ClassJSON, "the JSON object is damaged")
+	case string(unquote(doc.messageType)) == "CONTROL_MESSAGE":
+		d.stats.Control++
+	case is(doc.logEvents, '['):
+		d.envelope(s, &doc, doc.logEvents, raw)
+	case is(doc.events, '['):
+		d.envelope(s, &doc, doc.events, raw)
+	case doc.classUID != nil:
+		d.ocsf(s, raw)
+	case is(doc.message, '"') || is(doc.message, '{'):
+		d.documents(s, content(doc.message))
+	case is(doc.awslogs, '{'):
+		d.lambda(s, doc.awslogs, raw)
 	default:
-		d.refuseWhole(s, raw, ClassJSON, "the JSON object is no flow log")
+		d.flat(s, raw)
 	}
 }
 
-// envelope takes the events of a CloudWatch Logs subscription.
-func (d *Decoder) envelope(s *source, doc *document) {
+// is reports whether a value is there and begins with c.
+func is(v []byte, c byte) bool { return len(v) > 0 && v[0] == c }
+
+// content returns what a message holds: the text of a string, an object as it is.
+func content(v []byte) []byte {
+	if v[0] == '"' {
+		return unquote(v)
+	}
+	return v
+}
+
+// envelope takes the events of a CloudWatch Logs subscription. Each event is at
+// least one line, of the log group and stream that the envelope names.
+func (d *Decoder) envelope(s *source, doc *document, events, raw []byte) {
 	d.flush(s)
 	in := *s
-	in.origin.LogGroup, in.origin.LogStream = strings.TrimSpace(doc.LogGroup), doc.LogStream
 	in.waiting, in.tried = nil, 0
-	d.open(&in)
-	for i := range doc.LogEvents {
-		in.at = flow.Time(doc.LogEvents[i].Timestamp / 1000)
-		d.documents(&in, bytesOf(doc.LogEvents[i].Message))
+	if len(doc.logGroup) > 0 {
+		in.origin.LogGroup = str(unquote(doc.logGroup))
+		in.origin.LogStream = str(unquote(doc.logStream))
+		d.open(&in)
+	}
+	w := walk(events)
+	for e, ok := w.element(); ok; e, ok = w.element() {
+		if !is(e, '{') || !d.event(&in, e) {
+			d.refuseWhole(&in, e, ClassJSON, "the log event has no message")
+		}
 	}
 	d.flush(&in)
 	s.seen = in.seen
+	if w.bad {
+		d.refuseWhole(s, raw, ClassJSON, "the log events are damaged; the ones before were read")
+	}
 }
 
-func bytesOf(s string) []byte { return bytes.Clone([]byte(s)) }
+// event takes one log event and reports whether it had a message.
+func (d *Decoder) event(s *source, raw []byte) bool {
+	var message []byte
+	s.at = 0
+	w := walk(raw)
+	for name, value, ok := w.field(); ok; name, value, ok = w.field() {
+		switch string(name) {
+		case "message":
+			message = value
+		case "timestamp": // milliseconds since 1970
+			if text := unquote(value); digits(text) {
+				s.at = flow.Time(value64(text) / 1000)
+			}
+		case "logStreamName":
+			s.origin.LogStream = str(unquote(value))
+		}
+	}
+	if w.bad || !(is(message, '"') || is(message, '{')) {
+		return false
+	}
+	text := content(message)
+	if len(skipBlank(text)) == 0 {
+		return false
+	}
+	d.documents(s, text)
+	return true
+}
+
+// lambda takes {"awslogs":{"data":"..."}}, the form in which a function gets an
+// envelope: base64 of gzip.
+func (d *Decoder) lambda(s *source, value, raw []byte) {
+	w := walk(value)
+	for name, data, ok := w.field(); ok; name, data, ok = w.field() {
+		if string(name) != "data" {
+			continue
+		}
+		text := unquote(data)
+		out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+		n, err := base64.StdEncoding.Decode(out, text)
+		if err != nil {
+			break
+		}
+		s.depth++
+		d.payload(s, out[:n])
+		s.depth--
+		return
+	}
+	d.refuseWhole(s, raw, ClassJSON, "awslogs has no base64 data")
+}
+
+// str views bytes as text, for a record that aliases the payload.
+func str(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

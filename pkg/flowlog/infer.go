@@ -185,7 +185,7 @@ func infer(rows [][][]byte) verdict {
 	if best.format != nil {
 		return best
 	}
-	return verdict{}
+	return puzzle(rows)
 }
 
 // confidence grows with the number of lines that could have contradicted.
@@ -212,7 +212,7 @@ func (f *Format) fits(row [][]byte) (ok, evidence bool) {
 		}
 	}
 	if s := f.column(opStart); s >= 0 {
-		if e := f.column(opEnd); e >= 0 && value(row[s]) > value(row[e]) {
+		if e := f.column(opEnd); e >= 0 && value64(row[s]) > value64(row[e]) {
 			return false, false
 		}
 	}
@@ -223,7 +223,7 @@ func (f *Format) fits(row [][]byte) (ok, evidence bool) {
 	if row[p][0] == '-' || row[b][0] == '-' {
 		return true, false
 	}
-	return plausible(value(row[p]), value(row[b])), true
+	return plausible(value64(row[p]), value64(row[b])), true
 }
 
 // plausible reports whether so many packets can have so many bytes: an IP
@@ -246,7 +246,7 @@ func split(line []byte) (out [][]byte) {
 	return out
 }
 
-func value(b []byte) uint64 {
+func value64(b []byte) uint64 {
 	v, _ := number(b, 0)
 	return v
 }

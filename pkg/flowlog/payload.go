@@ -7,13 +7,12 @@ import (
 )
 
 // maxDepth bounds documents within documents: gzip in gzip, JSON in JSON.
-const maxDepth = 4
+const maxDepth = 6
 
 // scratch are the buffers that a decoder keeps between payloads.
 type scratch struct {
 	inflated []byte
 	gz       inflater
-	top      document
 }
 
 // keepBuffer is how much of a buffer is kept between payloads.

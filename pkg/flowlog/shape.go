@@ -62,14 +62,14 @@ func shaped(name string, v []byte) bool {
 		var a flow.Addr
 		return (&row{}).address(&a, v, 0) == len(v)
 	case opStart, opEnd:
-		return digits(v) && flow.Time(value(v)) >= MinTime && flow.Time(value(v)) < MaxTime
+		return digits(v) && flow.Time(value64(v)) >= MinTime && flow.Time(value64(v)) < MaxTime
 	case opVersion:
-		return digits(v) && value(v) >= 2 && value(v) <= 11
+		return digits(v) && value64(v) >= 2 && value64(v) <= 11
 	case opAccount:
 		return digits(v) || string(v) == "unknown"
 	}
 	if s.op >= opPackets {
-		return digits(v) && value(v) <= numMax[s.op]
+		return digits(v) && value64(v) <= numMax[s.op]
 	}
 	return shapedText(name, v)
 }

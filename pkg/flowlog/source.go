@@ -117,8 +117,8 @@ func (d *Decoder) deliver(s *source, f *Format) {
 	}
 	if f.strange {
 		for i := range f.cols {
-			if !f.cols[i].known && r.Attr(f.cols[i].name) != "" {
-				d.unknown[f.cols[i].name]++
+			if !f.cols[i].known {
+				d.count(f.cols[i].name, []byte(r.Attr(f.cols[i].name)))
 			}
 		}
 	}
@@ -128,13 +128,6 @@ func (d *Decoder) deliver(s *source, f *Format) {
 // slow takes a line that the first layout does not read: one that is wrapped,
 // a header, of another layout, or damaged.
 func (d *Decoder) slow(s *source, line []byte) {
-	if line[0] == '{' && s.depth < maxDepth {
-		d.flush(s)
-		d.stats.Lines-- // the document counts its own
-		s.seen--
-		d.documents(s, line)
-		return
-	}
 	plain, at, stream := unprefix(detab(line))
 	saved := *s
 	if at != 0 && s.at == 0 {
@@ -143,7 +136,16 @@ func (d *Decoder) slow(s *source, line []byte) {
 	if stream != "" && s.origin.LogStream == "" {
 		s.origin.LogStream = stream
 	}
-	d.plain(s, plain, line)
+	if len(plain) == 0 {
+		plain = line
+	}
+	if plain[0] == '{' && s.depth < maxDepth {
+		d.stats.Lines-- // the document counts its own
+		s.seen--
+		d.documents(s, plain)
+	} else {
+		d.plain(s, plain, line)
+	}
 	s.at, s.origin.LogStream = saved.at, saved.origin.LogStream
 }
 
