@@ -1,0 +1,387 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// BruteTuning are the thresholds of brute-force.
+type BruteTuning struct {
+	// Attempts that one source makes at one login service within Window
+	// seconds: from outside, and from our own networks, where administration
+	// tools log in often.
+	Attempts, AttemptsOurs int64
+	Window                 int64
+	// Alike is the share of the attempts, in percent, whose client packets
+	// must lie within 10 % of the commonest number.
+	Alike int64
+	// MinPackets and MaxPackets bound that number: less is no attempt to log
+	// in, more is a session of work.
+	MinPackets, MaxPackets int64
+	// Hosts and SprayAttempts: one source at the same service of many hosts.
+	Hosts, SprayAttempts int64
+}
+
+// defaultBrute: 10 alike in a row are Nemea's and SSHCure's streak, 9 of Slips;
+// 11 to 51 packets are SSHCure's band, widened to 5 for FTP and Telnet; 30 in
+// 1800 s is its and Zeek's figure, which is kept for our own hosts.
+func defaultBrute() BruteTuning {
+	return BruteTuning{
+		Attempts: 10, AttemptsOurs: 30, Window: 1800, Alike: 50, MinPackets: 5, MaxPackets: 60,
+		Hosts: 5, SprayAttempts: 20,
+	}
+}
+
+// brute finds password guessing: see docs/alerts/brute-force.md.
+type brute struct{ t BruteTuning }
+
+func (d brute) Spec() Spec {
+	return Spec{
+		Detector: alert.Detector{
+			ID: "brute-force", Name: "Password guessing", Version: "1",
+			Method: alert.MethodBehavioral, Doc: doc("brute-force"),
+		},
+		Bucket: day, Quiet: hour, Attacks: []string{"T1110.001"},
+		FalseAlarm: "A script of ours that logs in again and again with the same small job, such as a deployment, a backup or a monitor.",
+	}
+}
+
+func (d brute) Wants(e Entity, p *Part) bool { return e.Kind == KindHost && p.Set(Login).Len() > 0 }
+
+func (d brute) New() State { return &bruteState{d: d} }
+
+// attempts are the attempts at one service in the panes of the window.
+type attempts struct {
+	key   RowKey
+	panes []attemptPane // ascending
+	total int64         // of the day
+	first flow.Time
+}
+
+type attemptPane struct {
+	start    flow.Time
+	answered int64
+	sizes    window.Sizes
+	counts   Counts
+	ref      Row // evidence only
+}
+
+// maxTargets bounds the services that are followed of one source; of more, the
+// ones that were asked last are kept.
+const maxTargets = 256
+
+type bruteState struct {
+	d    brute
+	day  flow.Time
+	list []attempts // ascending by key
+}
+
+// tried is what one source did at one service within the window.
+type tried struct {
+	key      RowKey
+	answered int64
+	sizes    window.Sizes
+	counts   Counts
+	rows     []*Row
+	total    int64
+}
+
+// gather adds the window's panes, and a row that is not folded in yet.
+func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time) (t tried) {
+	if a != nil {
+		t.key, t.total = a.key, a.total
+		for i := range a.panes {
+			p := &a.panes[i]
+			if p.start <= now.Add(-s.d.t.Window) {
+				continue
+			}
+			t.answered += p.answered
+			t.sizes.Merge(p.sizes)
+			t.counts.Add(&p.counts)
+			t.rows = append(t.rows, &p.ref)
+		}
+	}
+	if extra != nil {
+		t.key = extra.Key
+		t.answered += extra.Counts.Answered
+		t.sizes.Merge(extra.Sizes)
+		t.counts.Add(&extra.Counts)
+		t.rows = append(t.rows, extra)
+		t.total += extra.Counts.Answered
+	}
+	return t
+}
+
+func (s *bruteState) limit(p *Pane, server flow.Addr) int64 {
+	if p.Owned || server == p.Entity.Addr {
+		return s.d.t.AttemptsOurs
+	}
+	return s.d.t.Attempts
+}
+
+// guesses reports whether what was tried is many attempts of one kind.
+func (s *bruteState) guesses(t *tried, limit int64) bool {
+	if t.answered < limit {
+		return false
+	}
+	mode, near := t.sizes.Mode()
+	return near*100 >= s.d.t.Alike*t.sizes.N() &&
+		int64(mode+0.5) >= s.d.t.MinPackets && int64(mode) <= s.d.t.MaxPackets
+}
+
+// Early implements State: the number of attempts can only grow.
+func (s *bruteState) Early(p *Pane, r Reporter) {
+	for _, row := range p.Set(Login).Rows() {
+		if row.Counts.Answered == 0 {
+			continue
+		}
+		t := s.gather(s.find(row.Key), row, p.Start)
+		if s.guesses(&t, s.limit(p, row.Key.Peer)) {
+			r.Raise(s.finding(p, &t))
+		}
+	}
+}
+
+// Final implements State.
+func (s *bruteState) Final(p *Pane, r Reporter) {
+	if d := p.Start.Floor(day); d != s.day {
+		s.day = d
+		for i := range s.list {
+			s.list[i].total = 0
+		}
+	}
+	for _, row := range p.Set(Login).Rows() {
+		if row.Counts.Answered > 0 {
+			s.learn(p, row)
+		}
+	}
+	s.forget(p.Start)
+	for i := range s.list {
+		a := &s.list[i]
+		if a.panes[len(a.panes)-1].start != p.Start {
+			continue
+		}
+		t := s.gather(a, nil, p.Start)
+		if s.guesses(&t, s.limit(p, a.key.Peer)) {
+			r.Raise(s.finding(p, &t))
+		}
+	}
+	s.spray(p, r)
+}
+
+func (s *bruteState) find(k RowKey) *attempts {
+	i, found := slices.BinarySearchFunc(s.list, k, func(a attempts, k RowKey) int { return a.key.Compare(k) })
+	if !found {
+		return nil
+	}
+	return &s.list[i]
+}
+
+func (s *bruteState) learn(p *Pane, row *Row) {
+	i, found := slices.BinarySearchFunc(s.list, row.Key, func(a attempts, k RowKey) int { return a.key.Compare(k) })
+	if !found {
+		s.list = slices.Insert(s.list, i, attempts{key: row.Key, first: row.Counts.First})
+	}
+	a := &s.list[i]
+	a.total += row.Counts.Answered
+	a.panes = append(a.panes, attemptPane{
+		start: p.Start, answered: row.Counts.Answered, sizes: row.Sizes, counts: row.Counts,
+		ref: Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
+	})
+}
+
+// forget drops what lies before the window, and the oldest beyond maxTargets.
+func (s *bruteState) forget(now flow.Time) {
+	for i := range s.list {
+		a := &s.list[i]
+		a.panes = slices.DeleteFunc(a.panes, func(p attemptPane) bool { return p.start <= now.Add(-s.d.t.Window) })
+	}
+	s.list = slices.DeleteFunc(s.list, func(a attempts) bool { return len(a.panes) == 0 })
+	for len(s.list) > maxTargets {
+		oldest := 0
+		for i := range s.list {
+			if s.list[i].panes[len(s.list[i].panes)-1].start < s.list[oldest].panes[len(s.list[oldest].panes)-1].start {
+				oldest = i
+			}
+		}
+		s.list = slices.Delete(s.list, oldest, oldest+1)
+	}
+}
+
+// spray judges one service over all hosts that were tried.
+func (s *bruteState) spray(p *Pane, r Reporter) {
+	type sum struct {
+		hosts int64
+		t     tried
+	}
+	byPort := map[uint16]*sum{}
+	for i := range s.list {
+		a := &s.list[i]
+		t := s.gather(a, nil, p.Start)
+		x := byPort[a.key.Port]
+		if x == nil {
+			x = &sum{t: tried{key: RowKey{Port: a.key.Port, Protocol: a.key.Protocol}}}
+			byPort[a.key.Port] = x
+		}
+		x.hosts++
+		x.t.answered += t.answered
+		x.t.sizes.Merge(t.sizes)
+		x.t.counts.Add(&t.counts)
+		x.t.rows = append(x.t.rows, t.rows...)
+	}
+	ports := make([]uint16, 0, len(byPort))
+	for port := range byPort {
+		ports = append(ports, port)
+	}
+	slices.Sort(ports)
+	for _, port := range ports {
+		if x := byPort[port]; x.hosts >= s.d.t.Hosts && !p.Owned && s.guesses(&x.t, s.d.t.SprayAttempts) {
+			r.Raise(s.spraying(p, port, x.hosts, &x.t))
+		}
+	}
+}
+
+// reachedFactor is by how much a session must outgrow the common attempt for
+// it to count as one that got in: SSHCure marks success by a change of the
+// packet count; three times leaves room for another number of tries.
+const reachedFactor = 3
+
+func (s *bruteState) finding(p *Pane, t *tried) *Finding {
+	server := flow.Endpoint{Addr: t.key.Peer, Port: t.key.Port}
+	mode, near := t.sizes.Mode()
+	reached := t.sizes.Quantile(1) >= reachedFactor*mode
+	limit := s.limit(p, t.key.Peer)
+	f := &Finding{Weight: uint64(max(t.total, t.answered))}
+	f.Entity = alert.Entity{
+		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + server.String(),
+		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
+	}
+	f.Title = fmt.Sprintf("Password guessing at %s", server)
+	took := int64(t.counts.Last - t.counts.First)
+	f.Sentence = fmt.Sprintf(
+		"%s opened %s at the login service %s in %s, %d%% of them alike with about %.0f packets; %s in %s are already unusual.",
+		p.Entity.Addr, plural(t.answered, "session"), server, span(took), near*100/max(t.sizes.N(), 1), mode,
+		amount(limit), span(s.d.t.Window))
+	if reached {
+		f.Sentence += " One session went on far longer than the others: it may have got in."
+	}
+	f.Severity = alert.Rate(alert.Impact{
+		Base: alert.Low, ActorOurs: p.Owned, Answered: true, Reached: reached, Ratio: float64(t.answered) / float64(limit),
+	})
+	f.Confidence = 80
+	f.Peers = []alert.Peer{{Addr: t.key.Peer, Sessions: t.counts.Sessions, Bytes: t.counts.Bytes()}}
+	f.Ports = []alert.Port{{Protocol: t.key.Protocol, Port: t.key.Port, Sessions: t.counts.Sessions}}
+	f.Counts = s.counts(t, limit)
+	s.complete(p, f, t)
+	return f
+}
+
+func (s *bruteState) counts(t *tried, limit int64) []alert.Count {
+	mode, near := t.sizes.Mode()
+	return []alert.Count{
+		count("attempts", "sessions", float64(t.answered), float64(limit)),
+		count("alike", "percent", float64(near*100/max(t.sizes.N(), 1)), float64(s.d.t.Alike)),
+		count("packets_of_attempt", "packets", float64(int64(mode+0.5)), 0),
+	}
+}
+
+func (s *bruteState) complete(p *Pane, f *Finding, t *tried) {
+	widen(&f.Alert, &t.counts)
+	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
+	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Login, t.rows)
+}
+
+func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Finding {
+	f := &Finding{Weight: uint64(hosts)}
+	f.Entity = alert.Entity{
+		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + service(protoTCP, port),
+		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
+	}
+	f.Title = fmt.Sprintf("Password spraying at %s of %s", service(protoTCP, port), plural(hosts, "host"))
+	f.Sentence = fmt.Sprintf("%s opened %s alike at the login service %s of %s in %s; %d hosts are already unusual.",
+		p.Entity.Addr, plural(t.answered, "session"), service(protoTCP, port), plural(hosts, "host"),
+		span(int64(t.counts.Last-t.counts.First)), s.d.t.Hosts)
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, Answered: true, Ratio: float64(hosts) / float64(s.d.t.Hosts)})
+	f.Confidence = 80
+	for _, row := range t.rows {
+		if n := len(f.Peers); n == 0 || f.Peers[n-1].Addr != row.Key.Peer {
+			f.Peers = append(f.Peers, alert.Peer{Addr: row.Key.Peer})
+		}
+		f.Peers[len(f.Peers)-1].Sessions += row.Counts.Sessions
+	}
+	f.Ports = []alert.Port{{Protocol: protoTCP, Port: port, Sessions: t.counts.Sessions}}
+	f.Counts = append(s.counts(t, s.d.t.SprayAttempts), count("hosts", "hosts", float64(hosts), float64(s.d.t.Hosts)))
+	f.Attacks = alert.AttacksOf("T1110.003")
+	s.complete(p, f, t)
+	return f
+}
+
+// AppendTo implements State.
+func (s *bruteState) AppendTo(b []byte) []byte {
+	b = window.AppendInt(b, int64(s.day))
+	b = window.AppendUint(b, uint64(len(s.list)))
+	for i := range s.list {
+		a := &s.list[i]
+		b = appendKey(b, a.key)
+		b = window.AppendInt(window.AppendInt(b, a.total), int64(a.first))
+		b = window.AppendUint(b, uint64(len(a.panes)))
+		for j := range a.panes {
+			p := &a.panes[j]
+			b = window.AppendInt(window.AppendInt(b, int64(p.start)), p.answered)
+			b = p.sizes.AppendTo(b)
+			b = window.AppendString(b, appendCounts(nil, &p.counts))
+			b = window.AppendString(b, appendRow(nil, &p.ref))
+		}
+	}
+	return b
+}
+
+// Restore implements State.
+func (s *bruteState) Restore(r *window.Reader) {
+	s.day = flow.Time(r.Varint())
+	for range r.Len() {
+		a := attempts{key: readKey(r), total: r.Varint(), first: flow.Time(r.Varint())}
+		for range r.Len() {
+			p := attemptPane{start: flow.Time(r.Varint()), answered: r.Varint(), sizes: window.ReadSizes(r)}
+			p.counts, p.ref = readCounts(r), readRow(r)
+			a.panes = append(a.panes, p)
+		}
+		if len(a.panes) == 0 {
+			r.Fail("attempts without a pane")
+		}
+		s.list = append(s.list, a)
+	}
+}
+
+func appendKey(b []byte, k RowKey) []byte {
+	b = append(b, k.Peer[:]...)
+	return append(b, byte(k.Port>>8), byte(k.Port), k.Protocol)
+}
+
+func readKey(r *window.Reader) (k RowKey) {
+	k.Peer = readAddr(r)
+	if b := r.Take(3); len(b) == 3 {
+		k.Port, k.Protocol = uint16(b[0])<<8|uint16(b[1]), b[2]
+	}
+	return k
+}
+
+func readCounts(r *window.Reader) Counts {
+	c, err := parseCounts(r.Bytes())
+	if err != nil {
+		r.Fail("counts")
+	}
+	return c
+}
+
+func readRow(r *window.Reader) Row {
+	row, err := parseRow(r.Bytes())
+	if err != nil {
+		r.Fail("a row")
+	}
+	return row
+}

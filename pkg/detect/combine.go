@@ -1,0 +1,327 @@
+package detect
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/session"
+)
+
+// Sink takes observations; the combiner keeps none of their memory.
+type Sink interface {
+	Observe(o *Observation)
+	// Full asks Advance to return at the next point where it can be resumed.
+	Full() bool
+}
+
+// Tap looks at session events beside the combiner's own families and names
+// the rows that they add to: a user's rule counts what it likes that way.
+type Tap interface {
+	// Tap calls add for each (entity, row of family Custom) that e counts
+	// for. It depends on nothing but e.
+	Tap(e *session.Event, add func(Entity, RowKey))
+}
+
+// Combiner adds session events up per entity and pane: the state of one bucket
+// of the combine stage. It is a deterministic function of the calls made on it.
+type Combiner struct {
+	set     *Settings
+	taps    []Tap
+	clock   flow.Time
+	wall    int64
+	accs    map[accKey]*acc
+	ready   []accKey // have passed the early weight, in the order in which they did
+	pending []accKey // of an unfinished Advance
+	stats   CombineStats
+}
+
+// CombineStats counts what a combiner did since it was made; it is no state.
+type CombineStats struct {
+	Events, Observations, Early int64
+	Shed                        int64 // clients seen once at a flooded address, known by its sketch only
+	Relieved                    int64 // times the bound on entities forced all sums out
+	Allowed                     int64 // events that an exception took out
+	Late                        int64 // events counted into a later pane: their own had passed
+}
+
+type accKey struct {
+	pane   flow.Time
+	entity Entity
+}
+
+func (k accKey) compare(o accKey) int {
+	return cmp.Or(cmp.Compare(k.pane, o.pane), k.entity.Compare(o.entity))
+}
+
+type acc struct {
+	early, final *Part
+	weight       int64 // of what early holds
+	sent         int64 // wall time of the last early observation
+	queued       bool
+}
+
+// Early weights: an entity's early sums are sent when their weight reaches
+// earlyWeight. A login attempt weighs all of it, because ten of them are spread
+// over all combiners and must be seen within a minute; any other session one,
+// each mebibyte one.
+const (
+	earlyWeight = 4
+	earlyBatch  = 256 // early observations per tick
+)
+
+// NewCombiner returns an empty combiner. It keeps set.
+func NewCombiner(set *Settings, taps ...Tap) *Combiner {
+	return &Combiner{set: set, taps: taps, clock: flow.MinTime, accs: map[accKey]*acc{}}
+}
+
+// Stats returns the counters.
+func (c *Combiner) Stats() CombineStats { return c.stats }
+
+// Entities is how many (entity, pane) sums are held.
+func (c *Combiner) Entities() int { return len(c.accs) }
+
+// Fold adds one session event, which lies at the given position of `sessions`.
+func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sink) {
+	c.stats.Events++
+	if e.Kind == session.KindGap {
+		c.foldGap(e)
+		return
+	}
+	if c.set.allowedSession(e) {
+		c.stats.Allowed++
+		return
+	}
+	v := view{Event: e, set: c.set, ref: refOf(e, partition, offset)}
+	v.clientOurs = c.set.isOurs(e.Client.Addr, e.Owned&flow.OwnSrc != 0)
+	v.serverOurs = c.set.isOurs(e.Server.Addr, e.Owned&flow.OwnDst != 0)
+	start := e.DeltaFirst
+	if start == 0 {
+		start = e.First
+	}
+	if v.pane = start.Floor(c.set.Pane); c.clock != flow.MinTime && v.pane < c.clock.Floor(c.set.Pane) && c.clock != flow.MaxTime {
+		v.pane = c.clock.Floor(c.set.Pane)
+		c.stats.Late++
+	}
+	for _, final := range [...]bool{false, true} {
+		if final && !e.Kind.Final() {
+			continue
+		}
+		v.final = final
+		v.c = countsOf(e, final, v.clientOurs)
+		c.contribute(&v)
+	}
+	if len(c.accs) > c.set.CombineEntities {
+		c.relieve(out)
+	}
+}
+
+// contribute adds one view of an event to everything that it is about.
+func (c *Combiner) contribute(v *view) {
+	a := c.acc(v.pane, Host(v.Key.Scope, v.Client.Addr))
+	v.addClient(a.part(v.final))
+	if !v.final {
+		c.weigh(a, accKey{v.pane, Host(v.Key.Scope, v.Client.Addr)}, v.weight())
+	}
+	if v.serverOurs || !v.clientOurs {
+		k := accKey{v.pane, Host(v.Key.Scope, v.Server.Addr)}
+		b := c.acc(k.pane, k.entity)
+		v.addServer(b.part(v.final))
+		if !v.final {
+			c.weigh(b, k, v.weight())
+		}
+	}
+	for _, t := range c.taps {
+		t.Tap(v.Event, func(e Entity, k RowKey) {
+			p := c.acc(v.pane, e)
+			part := p.part(v.final)
+			part.Client.Add(&v.c)
+			v.add(part, Custom, k)
+			if !v.final {
+				c.weigh(p, accKey{v.pane, e}, v.weight())
+			}
+		})
+	}
+	if !v.final {
+		return
+	}
+	if v.serverOurs && v.Outcome == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
+		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true)
+		p.Server.Add(&v.c)
+		v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol})
+	}
+	for i := range v.Points {
+		p := c.acc(v.pane, Entity{Kind: KindPoint, Name: v.Points[i].ID})
+		p.part(true).Client.Add(&v.c)
+	}
+}
+
+// weight is what an event adds to the urgency of its entities' early sums.
+func (v *view) weight() int64 {
+	w := max(v.c.BytesOut+v.c.BytesIn, 0) >> 20
+	if !v.opened() {
+		return w
+	}
+	if v.set.isLogin(v.Key.Protocol, v.Server.Port) {
+		return w + earlyWeight
+	}
+	return w + 1
+}
+
+func (c *Combiner) foldGap(e *session.Event) {
+	if e.Gap == nil || e.Gap.Point.ID == "" {
+		return
+	}
+	pane := e.Gap.Start.Floor(c.set.Pane)
+	if c.clock != flow.MinTime && c.clock != flow.MaxTime {
+		pane = max(pane, c.clock.Floor(c.set.Pane))
+	}
+	p := c.acc(pane, Entity{Kind: KindPoint, Name: e.Gap.Point.ID}).part(true)
+	p.Skipped += max(int64(e.Gap.End-e.Gap.Start), 1)
+	p.Server.Add(&Counts{First: e.Gap.Start, Last: e.Gap.End})
+}
+
+func (c *Combiner) acc(pane flow.Time, e Entity) *acc {
+	k := accKey{pane, e}
+	a := c.accs[k]
+	if a == nil {
+		a = &acc{}
+		c.accs[k] = a
+	}
+	return a
+}
+
+func (a *acc) part(final bool) *Part {
+	p := &a.early
+	if final {
+		p = &a.final
+	}
+	if *p == nil {
+		*p = &Part{}
+	}
+	return *p
+}
+
+func (c *Combiner) weigh(a *acc, k accKey, w int64) {
+	if a.weight += w; a.weight >= earlyWeight && !a.queued {
+		a.queued = true
+		c.ready = append(c.ready, k)
+	}
+}
+
+// Tick sends the early sums that are due at wall, in Unix milliseconds.
+func (c *Combiner) Tick(wall int64, out Sink) {
+	c.wall = max(c.wall, wall)
+	keep, sent := c.ready[:0], 0
+	for _, k := range c.ready {
+		a := c.accs[k]
+		switch {
+		case a == nil || !a.queued: // its pane has passed
+		case sent >= earlyBatch || a.sent != 0 && c.wall-a.sent < c.set.EarlyHold:
+			keep = append(keep, k)
+		default:
+			out.Observe(&Observation{Entity: k.entity, Pane: k.pane, Early: a.early})
+			a.early, a.weight, a.queued, a.sent = nil, 0, false, c.wall
+			sent++
+			c.stats.Early++
+		}
+	}
+	clear(c.ready[len(keep):])
+	c.ready = keep
+}
+
+// Advance sends the final sums of every pane that ended by clock. It returns
+// false when out was full; call it again then with the same clock.
+func (c *Combiner) Advance(clock flow.Time, out Sink) (done bool) {
+	if clock > c.clock {
+		c.clock = clock
+	}
+	if c.pending == nil {
+		c.pending = c.due(func(k accKey) bool { return clock == flow.MaxTime || k.pane.Add(c.set.Pane) <= clock })
+		c.shed(c.pending)
+	}
+	for i, k := range c.pending {
+		if out.Full() {
+			c.pending = c.pending[i:]
+			return false
+		}
+		c.send(k, out)
+		delete(c.accs, k)
+	}
+	c.pending = nil
+	return true
+}
+
+// due returns the keys for which want holds, in order.
+func (c *Combiner) due(want func(accKey) bool) []accKey {
+	var out []accKey
+	for k := range c.accs {
+		if want(k) {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, accKey.compare)
+	return out
+}
+
+func (c *Combiner) send(k accKey, out Sink) {
+	a := c.accs[k]
+	if a == nil || a.final == nil || a.final.empty() {
+		return
+	}
+	out.Observe(&Observation{Entity: k.entity, Pane: k.pane, Final: a.final})
+	c.stats.Observations++
+}
+
+// shed forgets, of the given sums, those of clients that a flood consists of:
+// not ours, few sessions, and all of them to addresses that more clients than
+// FloodClients asked for in that pane. The address itself keeps a sample and a
+// sketch of them.
+func (c *Combiner) shed(keys []accKey) {
+	flooded := map[accKey]bool{}
+	for _, k := range keys {
+		if p := c.accs[k].final; p != nil && k.entity.Kind == KindHost && p.CallersCount() > int64(c.set.FloodClients) {
+			flooded[k] = true
+		}
+	}
+	if len(flooded) == 0 {
+		return
+	}
+	for _, k := range keys {
+		if a := c.accs[k]; c.floodClient(k, a, flooded) {
+			a.early, a.final = nil, nil
+			c.stats.Shed++
+		}
+	}
+}
+
+// floodSessions is below how many sessions in a pane a client of a flooded
+// address is one of many: fewer than two retries of one probe.
+const floodSessions = 8
+
+func (c *Combiner) floodClient(k accKey, a *acc, flooded map[accKey]bool) bool {
+	p := a.final
+	if k.entity.Kind != KindHost || p == nil || p.Owned || p.Client.Sessions >= floodSessions || p.Server.Sessions > 0 {
+		return false
+	}
+	rows := p.Set(Contact).rows
+	for i := range rows {
+		if !flooded[accKey{k.pane, Host(k.entity.Scope, rows[i].Key.Peer)}] {
+			return false
+		}
+	}
+	return len(rows) > 0
+}
+
+// relieve sends all final sums before their time, because the bound on entities
+// was passed: sums add up, so nothing is lost. Early sums are given up: they
+// are provisional, and the final ones are on their way.
+func (c *Combiner) relieve(out Sink) {
+	c.stats.Relieved++
+	keys := c.due(func(accKey) bool { return true })
+	c.shed(keys)
+	for _, k := range keys {
+		c.send(k, out)
+		delete(c.accs, k)
+	}
+}

@@ -1,0 +1,209 @@
+package detect
+
+import (
+	"net/netip"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/session"
+)
+
+// IANA protocol numbers that detectors tell apart.
+const (
+	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
+)
+
+func isICMP(p uint8) bool { return p == protoICMP || p == protoICMPv6 }
+
+// isOurs reports whether an address belongs to our own networks: as ingest
+// learned it, as configured, or, where neither says so, because it is private
+// (RFC 1918, RFC 4193), which no address of the Internet is.
+func (s *Settings) isOurs(a flow.Addr, learned bool) bool {
+	if learned {
+		return true
+	}
+	ip := a.IP()
+	if !ip.IsValid() {
+		return false
+	}
+	return ip.IsPrivate() || containsIP(s.Own, ip)
+}
+
+func containsIP(nets []netip.Prefix, ip netip.Addr) bool {
+	for _, n := range nets {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// minTCP is the smallest TCP/IP packet: headers without options (RFC 791,
+// RFC 8200, RFC 9293).
+func minTCP(a flow.Addr) int64 {
+	if a.Is4() {
+		return 40
+	}
+	return 60
+}
+
+// barePackets bounds a crafted probe: an attempt and its retries.
+const barePackets = 4
+
+// isBare reports whether the client's side of a session is TCP attempts without
+// any TCP option: no ordinary system sends them (facts: 94 % of slow scanners,
+// 2 of 3,870 ordinary clients).
+func isBare(e *session.Event, clientOurs bool) bool {
+	n, size := e.Out.Packets+e.Out.RejectPackets, e.Out.Bytes+e.Out.RejectBytes
+	if e.Key.Protocol != protoTCP || n < 1 || n > barePackets || size != n*minTCP(e.Client.Addr) {
+		return false
+	}
+	if e.Out.Flags != 0 || e.In.Flags != 0 {
+		return e.Out.Flags&flow.SYN != 0 && e.Out.Flags&flow.ACK == 0
+	}
+	// Without flags a lone RST or FIN looks the same. It comes from whoever
+	// was a server (a late packet of a closed connection), or answers a packet
+	// that was never asked for (backscatter): then the other side sent more.
+	if e.Client.Port < 1024 && e.Server.Port >= 1024 || e.Server.Port >= ephemeralFrom && e.Client.Port < ephemeralFrom {
+		return false
+	}
+	return e.Outcome.Failed() || !clientOurs && e.In.Packets <= n
+}
+
+// ephemeralFrom is the lowest port that Linux gives to clients by default
+// (net.ipv4.ip_local_port_range); IANA's own range starts at 49152.
+const ephemeralFrom = 32768
+
+// isError reports whether ICMP came unasked at the size of an error message:
+// IP + 8 + what it quotes. IPv4 errors quote the header and 8 bytes (56), or a
+// TCP header (68, 72, 80, 88 for 40 to 60 bytes). ICMPv6 errors quote all they
+// can (RFC 4443), at least another IPv6 header and 8 bytes: 96 and more.
+// The sizes of common pings (28, 60, 84; 80 and 104 in IPv6) are none.
+func isError(e *session.Event) bool {
+	n, size := e.Out.Packets+e.Out.RejectPackets, e.Out.Bytes+e.Out.RejectBytes
+	if !isICMP(e.Key.Protocol) || n < 1 || e.In.Packets > 0 || size%n != 0 {
+		return false
+	}
+	each := size / n
+	if e.Key.Protocol == protoICMPv6 {
+		return each >= 96 && each != 104 && each <= 1280
+	}
+	switch each {
+	case 56, 68, 72, 80, 88:
+		return true
+	}
+	return false
+}
+
+// countsOf returns what an event adds in one view. Sessions are counted where
+// the view first hears of them.
+func countsOf(e *session.Event, final, clientOurs bool) (c Counts) {
+	out, in, opened := &e.OutDelta, &e.InDelta, e.New
+	if final {
+		out, in, opened = &e.OutFinal, &e.InFinal, e.Opened
+	}
+	c.PacketsOut, c.BytesOut = out.Packets+out.RejectPackets, out.Bytes+out.RejectBytes
+	c.PacketsIn, c.BytesIn = in.Packets+in.RejectPackets, in.Bytes+in.RejectBytes
+	c.First, c.Last = e.DeltaFirst, e.Last
+	if !opened {
+		return c
+	}
+	c.First, c.Sessions = e.First, 1
+	c.Answered = one(e.Outcome == session.OutcomeAnswered)
+	c.Failed = one(e.Outcome.Failed() || final && e.Outcome == session.OutcomePending)
+	c.Rejected = one(e.Outcome == session.OutcomeRejected)
+	c.Bare = one(isBare(e, clientOurs))
+	c.Errors = one(isError(e))
+	c.Halfopen = one(e.Key.Protocol == protoTCP && e.Out.Packets+e.Out.RejectPackets <= 2)
+	return c
+}
+
+func one(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// refOf returns the event as evidence.
+func refOf(e *session.Event, partition int32, offset int64) Ref {
+	return Ref{
+		Partition: partition, Offset: offset, Session: e.ID,
+		Client: e.Client.Port, Server: e.Server.Port, Protocol: e.Key.Protocol,
+		Provisional: !e.Kind.Final(), Initiator: e.Evidence, Confidence: e.Confidence,
+		Direction: e.Direction, Outcome: e.Outcome, First: e.First, Last: e.Last,
+		PacketsOut: e.Out.Packets + e.Out.RejectPackets, BytesOut: e.Out.Bytes + e.Out.RejectBytes,
+		PacketsIn: e.In.Packets + e.In.RejectPackets, BytesIn: e.In.Bytes + e.In.RejectBytes,
+		RejectedOut: e.Out.RejectPackets, FlagsBoth: int64(e.Out.Flags) | int64(e.In.Flags)<<8,
+	}
+}
+
+// view is one event on its way into the sums of one view, early or final.
+type view struct {
+	*session.Event
+	set                    *Settings
+	final                  bool
+	c                      Counts
+	ref                    Ref
+	pane                   flow.Time
+	clientOurs, serverOurs bool
+}
+
+// opened reports whether the view counts a session with this event.
+func (v *view) opened() bool { return v.c.Sessions > 0 }
+
+// hashAddr hashes an address for distinct counts.
+func hashAddr(a flow.Addr) uint64 { return xxhash.Sum64(a[:]) }
+
+// add adds the event to a row.
+func (v *view) add(p *Part, f Family, k RowKey) *Row {
+	r := p.Set(f).Row(k)
+	if r == nil {
+		return nil
+	}
+	r.Counts.Add(&v.c)
+	if v.opened() && (!r.HasRef || v.ref.before(&r.Ref)) {
+		r.Ref, r.HasRef = v.ref, true
+	}
+	return r
+}
+
+// addClient adds the event to its client.
+func (v *view) addClient(p *Part) {
+	p.Owned = p.Owned || v.clientOurs
+	p.Client.Add(&v.c)
+	if v.Out.Packets+v.Out.RejectPackets == 0 {
+		return // it never asked: a reply to someone else's packet (backscatter)
+	}
+	k := RowKey{Peer: v.Server.Addr, Port: v.Server.Port, Protocol: v.Key.Protocol}
+	v.add(p, Contact, k)
+	if v.set.isLogin(k.Protocol, k.Port) {
+		if r := v.add(p, Login, k); r != nil && v.opened() {
+			r.Sizes.Add(v.Out.Packets+v.Out.RejectPackets, 1)
+		}
+	}
+	if v.clientOurs && !v.serverOurs {
+		if r := v.add(p, Pair, k); r != nil && v.opened() && v.final {
+			r.addBeat(Beat{v.First, v.Out.Bytes + v.Out.RejectBytes})
+		}
+	}
+}
+
+// addServer adds the event to its server.
+func (v *view) addServer(p *Part) {
+	p.Owned = p.Owned || v.serverOurs
+	p.Server.Add(&v.c)
+	p.addCaller(hashAddr(v.Client.Addr))
+	if !v.final {
+		return
+	}
+	if r := v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}); r != nil && v.opened() {
+		r.addToSet(uint64(v.Server.Port)<<8 | uint64(v.Key.Protocol))
+	}
+	if r := v.add(p, Served, RowKey{Port: v.Server.Port, Protocol: v.Key.Protocol}); r != nil && v.opened() {
+		r.addToSet(hashAddr(v.Client.Addr))
+	}
+}

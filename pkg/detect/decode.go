@@ -1,0 +1,289 @@
+package detect
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/session"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// ErrObservation reports bytes that are no observation.
+var ErrObservation = errors.New("detect: not an observation")
+
+// each calls do for every field of a message; unknown fields are do's to skip.
+func each(b []byte, do func(n num, v uint64, s []byte) error) error {
+	for len(b) > 0 {
+		n, t, l := protowire.ConsumeTag(b)
+		if l < 0 {
+			return ErrObservation
+		}
+		b = b[l:]
+		var v uint64
+		var s []byte
+		switch t {
+		case protowire.VarintType:
+			v, l = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v, l = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			s, l = protowire.ConsumeBytes(b)
+		default:
+			l = protowire.ConsumeFieldValue(n, t, b)
+		}
+		if l < 0 {
+			return ErrObservation
+		}
+		b = b[l:]
+		if err := do(n, v, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ParseObservation reads what AppendObservation wrote; o shares no memory with b.
+func ParseObservation(b []byte, o *Observation) error {
+	*o = Observation{}
+	err := each(b, func(n num, v uint64, s []byte) (err error) {
+		switch n {
+		case 2:
+			o.Entity, err = parseEntity(s)
+		case 3:
+			o.Pane = flow.Time(protowire.DecodeZigZag(v))
+		case 4:
+			o.Early, err = parsePart(s)
+		case 5:
+			o.Final, err = parsePart(s)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !o.Entity.valid() {
+		return ErrEntity
+	}
+	return nil
+}
+
+func parseAddr(s []byte) (flow.Addr, error) {
+	switch len(s) {
+	case 4:
+		return flow.AddrFrom4([4]byte(s)), nil
+	case 16:
+		return flow.Addr(s), nil
+	}
+	return flow.Addr{}, fmt.Errorf("%w: an address of %d bytes", ErrObservation, len(s))
+}
+
+func parseEntity(b []byte) (e Entity, err error) {
+	err = each(b, func(n num, v uint64, s []byte) (err error) {
+		switch n {
+		case 1:
+			e.Kind = Kind(v)
+		case 2:
+			e.Scope = uint16(v)
+		case 3:
+			e.Protocol = uint8(v)
+		case 4:
+			e.Port = uint16(v)
+		case 5:
+			e.Addr, err = parseAddr(s)
+		case 6:
+			e.Name = string(s)
+		}
+		return err
+	})
+	return e, err
+}
+
+func parsePart(b []byte) (*Part, error) {
+	p := &Part{}
+	err := each(b, func(n num, v uint64, s []byte) (err error) {
+		switch n {
+		case 1:
+			p.Owned = v != 0
+		case 2:
+			p.Client, err = parseCounts(s)
+		case 3:
+			p.Server, err = parseCounts(s)
+		case 4:
+			p.hasSet = true
+			p.Callers, err = parseSketch(s)
+		case 5:
+			p.Skipped = int64(v)
+		case 6:
+			err = p.parseFamily(s)
+		}
+		return err
+	})
+	return p, err
+}
+
+func parseSketch(b []byte) (s window.Set, err error) {
+	err = each(b, func(n num, _ uint64, v []byte) error {
+		if n != 1 {
+			return nil
+		}
+		r := window.NewReader(v)
+		s = window.ReadSet(r)
+		return r.Close()
+	})
+	return s, err
+}
+
+func (p *Part) parseFamily(b []byte) error {
+	var f Family
+	var set RowSet
+	err := each(b, func(n num, v uint64, s []byte) error {
+		switch n {
+		case 1:
+			f = Family(min(v, families+1))
+		case 2:
+			set.threshold = v
+		case 3:
+			r, err := parseRow(s)
+			if err != nil {
+				return err
+			}
+			set.rows = append(set.rows, r)
+		}
+		return nil
+	})
+	if err != nil || f == 0 || f > families {
+		return err // a family of a newer version is skipped
+	}
+	if len(set.rows) > 2*maxRows {
+		return fmt.Errorf("%w: too many rows", ErrObservation)
+	}
+	set.reindex()
+	if set.index != nil && len(set.index) != len(set.rows) {
+		return fmt.Errorf("%w: a row comes twice", ErrObservation)
+	}
+	p.sets[f-1] = set
+	return nil
+}
+
+func parseRow(b []byte) (r Row, err error) {
+	err = each(b, func(n num, v uint64, s []byte) (err error) {
+		switch n {
+		case 1:
+			r.Key.Peer, err = parseAddr(s)
+		case 2:
+			r.Key.Port = uint16(v)
+		case 3:
+			r.Key.Protocol = uint8(v)
+		case 4:
+			r.Counts, err = parseCounts(s)
+		case 5:
+			r.HasSet = true
+			r.Set, err = parseSketch(s)
+		case 6:
+			w := window.NewReader(s)
+			r.Sizes = window.ReadSizes(w)
+			err = w.Close()
+		case 7:
+			r.Beats, err = parseBeats(s)
+		case 8:
+			r.HasRef = true
+			r.Ref, err = parseRef(s)
+		}
+		return err
+	})
+	return r, err
+}
+
+func parseBeats(b []byte) ([]Beat, error) {
+	r := window.NewReader(b)
+	n := r.Len()
+	if n > rowBeats {
+		return nil, fmt.Errorf("%w: too many beats", ErrObservation)
+	}
+	out := make([]Beat, 0, n)
+	last := int64(0)
+	for range n {
+		last += r.Varint()
+		out = append(out, Beat{flow.Time(last), r.Varint()})
+	}
+	slices.SortStableFunc(out, func(a, b Beat) int {
+		if a.Start != b.Start {
+			return int(min(max(a.Start-b.Start, -1), 1))
+		}
+		return int(min(max(a.Bytes-b.Bytes, -1), 1))
+	})
+	return out, r.Close()
+}
+
+func parseCounts(b []byte) (c Counts, err error) {
+	plain := [...]*int64{&c.Sessions, &c.Answered, &c.Failed, &c.Rejected, &c.Bare, &c.Errors, &c.Halfopen}
+	signed := [...]*int64{&c.PacketsOut, &c.BytesOut, &c.PacketsIn, &c.BytesIn}
+	err = each(b, func(n num, v uint64, _ []byte) error {
+		switch {
+		case n <= 7:
+			*plain[n-1] = int64(v)
+		case n <= 11:
+			*signed[n-8] = protowire.DecodeZigZag(v)
+		case n == 12:
+			c.First = flow.Time(protowire.DecodeZigZag(v))
+		case n == 13:
+			c.Last = flow.Time(protowire.DecodeZigZag(v))
+		}
+		return nil
+	})
+	return c, err
+}
+
+func parseRef(b []byte) (r Ref, err error) {
+	signed := [...]*int64{&r.PacketsOut, &r.BytesOut, &r.PacketsIn, &r.BytesIn, &r.RejectedOut}
+	err = each(b, func(n num, v uint64, s []byte) error {
+		switch n {
+		case 1:
+			r.Partition = int32(v)
+		case 2:
+			r.Offset = int64(v)
+		case 3:
+			if len(s) != len(r.Session) {
+				return fmt.Errorf("%w: a session id of %d bytes", ErrObservation, len(s))
+			}
+			r.Session = session.ID(s)
+		case 4:
+			r.Client = uint16(v)
+		case 5:
+			r.Server = uint16(v)
+		case 12:
+			r.First = flow.Time(protowire.DecodeZigZag(v))
+		case 13:
+			r.Last = flow.Time(protowire.DecodeZigZag(v))
+		case 14, 15, 16, 17, 18:
+			*signed[n-14] = protowire.DecodeZigZag(v)
+		default:
+			parseRefSmall(&r, n, v)
+		}
+		return nil
+	})
+	return r, err
+}
+
+func parseRefSmall(r *Ref, n num, v uint64) {
+	switch n {
+	case 6:
+		r.Protocol = uint8(v)
+	case 7:
+		r.Provisional = v != 0
+	case 8:
+		r.Initiator = session.Evidence(v)
+	case 9:
+		r.Confidence = uint8(v)
+	case 10:
+		r.Direction = session.Direction(v)
+	case 11:
+		r.Outcome = session.Outcome(v)
+	case 19:
+		r.FlagsBoth = int64(v & 0xffff)
+	}
+}

@@ -1,0 +1,307 @@
+package detect
+
+import (
+	"container/heap"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// AlertSink takes statements; the evaluator keeps no memory of them.
+type AlertSink interface {
+	Alert(a *alert.Alert)
+	// Full asks Advance to return at the next point where it can be resumed.
+	Full() bool
+}
+
+// Evaluator owns the entities of one bucket of the evaluate stage: their open
+// panes, what detectors remember of them, and their findings. It is a
+// deterministic function of the calls made on it.
+type Evaluator struct {
+	set       *Settings
+	detectors []Detector
+	specs     []Spec
+	clock     flow.Time
+	entities  map[Entity]*entity
+	due       dueHeap
+	stats     EvaluateStats
+}
+
+// EvaluateStats counts what an evaluator did since it was made; it is no state.
+type EvaluateStats struct {
+	Observations, Late, Evicted, Expired int64
+	Created, Updated, Closed, Withdrawn  int64
+	Allowed                              int64 // findings that an allow list took back
+	Early, Confirmed                     int64
+}
+
+// NewEvaluator returns an empty evaluator. It keeps its arguments.
+func NewEvaluator(set *Settings, detectors []Detector) *Evaluator {
+	v := &Evaluator{set: set, detectors: detectors, clock: flow.MinTime, entities: map[Entity]*entity{}}
+	for _, d := range detectors {
+		v.specs = append(v.specs, d.Spec())
+	}
+	return v
+}
+
+// Stats returns the counters.
+func (v *Evaluator) Stats() EvaluateStats { return v.stats }
+
+// Entities is how many entities are remembered.
+func (v *Evaluator) Entities() int { return len(v.entities) }
+
+// entity is everything that is known of one entity.
+type entity struct {
+	id       Entity
+	owned    bool
+	last     flow.Time // end of the last pane
+	panes    []pane    // ascending by start
+	states   []State   // by detector; nil: none
+	findings []*finding
+	due      flow.Time // the heap entry that counts
+}
+
+type pane struct {
+	start        flow.Time
+	early, final *Part
+}
+
+// Fold merges one observation and judges early what arrived early.
+func (v *Evaluator) Fold(o *Observation, out AlertSink) {
+	v.stats.Observations++
+	start := o.Pane
+	if v.clock != flow.MinTime && start.Add(v.set.Pane) <= v.clock {
+		// Its pane is over, which happens only to data that was later than
+		// every lateness. It counts into the pane that is open.
+		v.stats.Late++
+		if v.clock == flow.MaxTime {
+			return
+		}
+		start = v.clock.Floor(v.set.Pane)
+	}
+	e := v.entity(o.Entity)
+	p := e.pane(start)
+	if o.Final != nil {
+		merge(&p.final, o.Final)
+		e.owned = e.owned || o.Final.Owned
+	}
+	if o.Early != nil {
+		merge(&p.early, o.Early)
+		v.judgeEarly(e, start, p.early, out)
+	}
+	v.schedule(e)
+	if len(v.entities) > v.set.EvaluateEntities {
+		v.evict()
+	}
+}
+
+func merge(into **Part, o *Part) {
+	if *into == nil {
+		*into = o
+		return
+	}
+	(*into).merge(o)
+	(*into).settle()
+}
+
+func (v *Evaluator) entity(id Entity) *entity {
+	e := v.entities[id]
+	if e == nil {
+		e = &entity{id: id, due: flow.MaxTime, last: flow.MinTime, states: make([]State, len(v.detectors))}
+		v.entities[id] = e
+	}
+	return e
+}
+
+// pane returns the pane that starts at start, which it creates if need be.
+func (e *entity) pane(start flow.Time) *pane {
+	i := len(e.panes)
+	for i > 0 && e.panes[i-1].start > start {
+		i--
+	}
+	if i > 0 && e.panes[i-1].start == start {
+		return &e.panes[i-1]
+	}
+	e.panes = slices.Insert(e.panes, i, pane{start: start})
+	return &e.panes[i]
+}
+
+func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSink) {
+	in := Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p}
+	for i, d := range v.detectors {
+		s := e.states[i]
+		if s == nil {
+			if !d.Wants(e.id, p) {
+				continue
+			}
+			s = d.New() // Early changes nothing, so it need not be kept
+		}
+		s.Early(&in, &reporter{v: v, e: e, detector: i, at: start, early: true, out: out})
+	}
+}
+
+// Advance moves the clock: panes that ended by clock are judged for good. It
+// returns false when out was full; call it again then with the same clock.
+func (v *Evaluator) Advance(clock flow.Time, out AlertSink) (done bool) {
+	for len(v.due) > 0 && (v.due[0].at <= clock) {
+		if out.Full() {
+			return false
+		}
+		top := v.due[0]
+		e := v.entities[top.id]
+		heap.Pop(&v.due)
+		if e == nil || e.due != top.at {
+			continue
+		}
+		v.clock = max(v.clock, top.at)
+		e.due = flow.MaxTime
+		v.step(e, top.at, out)
+	}
+	v.clock = max(v.clock, clock)
+	return true
+}
+
+// step does everything that is due for e at now.
+func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
+	for len(e.panes) > 0 && e.panes[0].start.Add(v.set.Pane) <= now {
+		p := e.panes[0]
+		e.panes = slices.Delete(e.panes, 0, 1)
+		v.judgeFinal(e, p, out)
+	}
+	for i, s := range e.states {
+		if w, ok := s.(Waker); ok && w.Due() <= now {
+			w.Wake(now, e.id, &reporter{v: v, e: e, detector: i, at: now, out: out})
+		}
+	}
+	v.closeFindings(e, now, out)
+	if v.expiry(e) <= now {
+		delete(v.entities, e.id)
+		v.stats.Expired++
+		return
+	}
+	v.schedule(e)
+}
+
+func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
+	if p.final == nil {
+		p.final = &Part{}
+	}
+	p.final.Owned = p.final.Owned || e.owned
+	end := p.start.Add(v.set.Pane)
+	e.last = max(e.last, end)
+	in := Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
+	for i, d := range v.detectors {
+		if e.states[i] == nil {
+			if !d.Wants(e.id, p.final) {
+				continue
+			}
+			e.states[i] = d.New()
+		}
+		e.states[i].Final(&in, &reporter{v: v, e: e, detector: i, at: p.start, out: out})
+	}
+	v.settleEarly(e, p.start, out)
+}
+
+// expiry is when e is forgotten: never while a pane or a finding is open.
+func (v *Evaluator) expiry(e *entity) flow.Time {
+	if len(e.panes) > 0 || len(e.findings) > 0 || e.last == flow.MinTime {
+		return flow.MaxTime
+	}
+	if e.owned || e.id.Kind != KindHost {
+		return e.last.Add(v.set.RetainOwn)
+	}
+	return e.last.Add(v.set.Retain)
+}
+
+// schedule puts e's next due time on the heap, if it is earlier than what is
+// there. Entries that are overtaken are skipped when they come up.
+func (v *Evaluator) schedule(e *entity) {
+	next := v.expiry(e)
+	if len(e.panes) > 0 {
+		next = min(next, e.panes[0].start.Add(v.set.Pane))
+	}
+	for _, f := range e.findings {
+		next = min(next, f.due(&v.specs[f.detector]))
+	}
+	for _, s := range e.states {
+		if w, ok := s.(Waker); ok {
+			next = min(next, w.Due())
+		}
+	}
+	if next == e.due || next == flow.MaxTime {
+		e.due = next
+		return
+	}
+	e.due = next
+	heap.Push(&v.due, dueEntry{next, e.id})
+}
+
+// evict forgets a sixteenth of the entities: addresses that are not ours and
+// have no open finding first, those unseen for longest first.
+func (v *Evaluator) evict() {
+	all := v.sorted()
+	slices.SortStableFunc(all, func(a, b *entity) int {
+		if x, y := a.keep(), b.keep(); x != y {
+			return x - y
+		}
+		return int(min(max(a.seen()-b.seen(), -1), 1))
+	})
+	for _, e := range all[:len(all)/16+1] {
+		delete(v.entities, e.id)
+		v.stats.Evicted++
+	}
+}
+
+// keep ranks what must not be forgotten.
+func (e *entity) keep() (rank int) {
+	if e.owned || e.id.Kind != KindHost {
+		rank += 2
+	}
+	if len(e.findings) > 0 {
+		rank++
+	}
+	return rank
+}
+
+func (e *entity) seen() flow.Time {
+	if n := len(e.panes); n > 0 {
+		return e.panes[n-1].start
+	}
+	return e.last
+}
+
+// sorted returns all entities in order.
+func (v *Evaluator) sorted() []*entity {
+	all := make([]*entity, 0, len(v.entities))
+	for _, e := range v.entities {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entity) int { return a.id.Compare(b.id) })
+	return all
+}
+
+type dueEntry struct {
+	at flow.Time
+	id Entity
+}
+
+// dueHeap orders by time, then entity, so that equal states act in equal order.
+type dueHeap []dueEntry
+
+func (h dueHeap) Len() int      { return len(h) }
+func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h dueHeap) Less(i, j int) bool {
+	if h[i].at != h[j].at {
+		return h[i].at < h[j].at
+	}
+	return h[i].id.Compare(h[j].id) < 0
+}
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) }
+func (h *dueHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = dueEntry{}
+	*h = old[:len(old)-1]
+	return x
+}

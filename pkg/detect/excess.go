@@ -1,0 +1,198 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// ExcessTuning are the thresholds of session-excess.
+type ExcessTuning struct {
+	// Sessions is the least number that is ever an excess: in Window seconds
+	// beside other sources, in a pane beside the source's own history.
+	Sessions int64
+	Window   int64
+	// Peers is how many other sources there must be to compare with.
+	Peers int64
+	// Ratio is by how much the other sources' 90th percentile, or the
+	// source's own 95th, must be exceeded.
+	Ratio float64
+	// History is how many panes the source's own course must have, of the
+	// last Memory seconds.
+	History, Memory int64
+}
+
+func defaultExcess() ExcessTuning {
+	return ExcessTuning{Sessions: 100, Window: hour, Peers: 5, Ratio: 10, History: 24, Memory: 7 * day}
+}
+
+// excess finds a source that has far more sessions than the other sources of
+// that service, or than itself before: see docs/alerts/session-excess.md.
+type excess struct{ t ExcessTuning }
+
+func (d excess) Spec() Spec {
+	return Spec{
+		Detector: alert.Detector{
+			ID: "session-excess", Name: "Excessive number of sessions", Version: "1",
+			Method: alert.MethodStatistical, Doc: doc("session-excess"),
+		},
+		Bucket: day, Quiet: 2 * hour, Attacks: []string{"T1499"},
+		FalseAlarm: "A proxy, a NAT gateway, a load balancer or a crawler that stands for many users, or a batch job that runs seldom.",
+	}
+}
+
+func (d excess) Wants(e Entity, p *Part) bool {
+	return e.Kind == KindService || e.Kind == KindHost && p.Owned && p.Client.Sessions > 0
+}
+
+func (d excess) New() State { return &excessState{d: d} }
+
+type excessState struct {
+	d     excess
+	panes []excessPane    // service: of the window
+	own   window.Baseline // host: sessions a pane
+}
+
+type excessPane struct {
+	start flow.Time
+	rows  []Row // ascending by key; Ref kept, nothing else of the details
+}
+
+// Early implements State. How many sessions others have is known only when the
+// pane is over.
+func (s *excessState) Early(*Pane, Reporter) {}
+
+// Final implements State.
+func (s *excessState) Final(p *Pane, r Reporter) {
+	if p.Entity.Kind == KindService {
+		s.beside(p, r)
+		return
+	}
+	s.before(p, r)
+}
+
+// beside compares the sources of a service with each other.
+func (s *excessState) beside(p *Pane, r Reporter) {
+	x := excessPane{start: p.Start}
+	for _, row := range p.Set(Caller).Rows() {
+		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ref: row.Ref, HasRef: row.HasRef})
+	}
+	s.panes = append(s.panes, x)
+	s.panes = slices.DeleteFunc(s.panes, func(x excessPane) bool { return x.start <= p.Start.Add(-s.d.t.Window) })
+	sums := s.sums()
+	if int64(len(sums)) <= s.d.t.Peers {
+		return
+	}
+	all := make([]float64, len(sums))
+	for i := range sums {
+		all[i] = float64(sums[i].Counts.Sessions)
+	}
+	slices.Sort(all)
+	for i := range sums {
+		n := sums[i].Counts.Sessions
+		if n < s.d.t.Sessions {
+			continue
+		}
+		others := slices.Clone(all)
+		at, _ := slices.BinarySearch(others, float64(n))
+		others = slices.Delete(others, at, at+1)
+		high := others[len(others)*9/10]
+		if float64(n) >= s.d.t.Ratio*high {
+			r.Raise(s.besideFinding(p, &sums[i], window.Median(others), high, int64(len(others))))
+		}
+	}
+}
+
+// sums adds the window's panes up by source, ascending by key.
+func (s *excessState) sums() []Row {
+	var set RowSet
+	for i := range s.panes {
+		for j := range s.panes[i].rows {
+			if row := set.Row(s.panes[i].rows[j].Key); row != nil {
+				row.merge(&s.panes[i].rows[j])
+			}
+		}
+	}
+	set.trim()
+	out := make([]Row, 0, set.Len())
+	for _, row := range set.Rows() {
+		out = append(out, *row)
+	}
+	return out
+}
+
+func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, others int64) *Finding {
+	what := service(p.Entity.Protocol, p.Entity.Port)
+	n := row.Counts.Sessions
+	f := &Finding{Weight: uint64(n)}
+	f.Entity = alert.Entity{
+		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: row.Key.Peer.String() + ">" + what,
+		Addr: row.Key.Peer, Role: alert.RoleActor,
+	}
+	f.Title = fmt.Sprintf("Excess of sessions at %s from %s", what, row.Key.Peer)
+	f.Sentence = fmt.Sprintf("%s had %s with %s in %s, where the %s had %.0f in the middle and 9 of 10 at most %.0f.",
+		row.Key.Peer, plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source"), median, high)
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: true, Ratio: float64(n) / max(high, 1)})
+	f.Confidence = 60
+	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), median, "other sources of "+what, max(s.d.t.Ratio*high, float64(s.d.t.Sessions)))}
+	f.Ports = []alert.Port{{Protocol: p.Entity.Protocol, Port: p.Entity.Port, Sessions: n}}
+	widen(&f.Alert, &row.Counts)
+	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
+	f.EvidenceMore = n
+	return f
+}
+
+// before compares a host of ours with its own course.
+func (s *excessState) before(p *Pane, r Reporter) {
+	n := p.Client.Sessions
+	if n == 0 {
+		return
+	}
+	normal := s.own.At(p.Start, s.d.t.Memory)
+	limit := max(float64(s.d.t.Sessions), s.d.t.Ratio*max(normal.High, normal.Median))
+	if int64(normal.N) < s.d.t.History || float64(n) < limit {
+		s.own.Learn(p.Start, float64(n))
+		return
+	}
+	f := &Finding{Weight: uint64(n)}
+	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
+	f.Title = "Excess of sessions from " + p.Entity.Addr.String()
+	f.Sentence = fmt.Sprintf("Our host %s started %s in %s; it usually starts %.0f, and seldom more than %.0f.",
+		p.Entity.Addr, plural(n, "session"), span(int64(p.End-p.Start)), normal.Median, normal.High)
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, ActorOurs: true})
+	f.Confidence = 50
+	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), normal.Median, "this host before", limit)}
+	f.Ports = portsOf(p.Set(Contact).Rows())
+	widen(&f.Alert, &p.Client)
+	f.Window = alert.Window{Start: p.Start, End: p.End}
+	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Contact, p.Set(Contact).Rows())
+	r.Raise(f)
+}
+
+// AppendTo implements State.
+func (s *excessState) AppendTo(b []byte) []byte {
+	b = window.AppendUint(b, uint64(len(s.panes)))
+	for i := range s.panes {
+		b = window.AppendInt(b, int64(s.panes[i].start))
+		b = window.AppendUint(b, uint64(len(s.panes[i].rows)))
+		for j := range s.panes[i].rows {
+			b = window.AppendString(b, appendRow(nil, &s.panes[i].rows[j]))
+		}
+	}
+	return s.own.AppendTo(b)
+}
+
+// Restore implements State.
+func (s *excessState) Restore(r *window.Reader) {
+	for range r.Len() {
+		p := excessPane{start: flow.Time(r.Varint())}
+		for range r.Len() {
+			p.rows = append(p.rows, readRow(r))
+		}
+		s.panes = append(s.panes, p)
+	}
+	s.own = window.ReadBaseline(r)
+}

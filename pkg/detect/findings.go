@@ -1,0 +1,178 @@
+package detect
+
+import (
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// finding is what has been said of one UID.
+type finding struct {
+	detector  int
+	uid       alert.UID
+	life      alert.Life
+	bucketEnd flow.Time
+	// final is the last view that final data gave; nil: none yet.
+	final  *alert.Alert
+	weight uint64
+	borne  flow.Time // end of the last pane that bore it out
+	// early is the pane that raised it provisionally and has not judged yet.
+	early     flow.Time
+	pending   bool // early counts
+	provision *alert.Alert
+}
+
+// due is when the finding has to be looked at without new data.
+func (f *finding) due(s *Spec) flow.Time {
+	switch {
+	case f.pending:
+		return flow.MaxTime // its pane is due before
+	case f.life.Closed:
+		return f.bucketEnd
+	case s.Quiet > 0:
+		return min(f.borne.Add(s.Quiet), f.bucketEnd)
+	}
+	return f.bucketEnd
+}
+
+// reporter receives what one detector raises of one pane.
+type reporter struct {
+	v        *Evaluator
+	e        *entity
+	detector int
+	at       flow.Time // start of the pane
+	early    bool
+	out      AlertSink
+}
+
+// Raise implements Reporter.
+func (r *reporter) Raise(in *Finding) {
+	v, spec := r.v, &r.v.specs[r.detector]
+	if v.set.allowed(spec.ID, in, r.at) {
+		v.stats.Allowed++
+		return
+	}
+	a := in.Alert
+	a.Detector, a.FalseAlarm = spec.Detector, spec.FalseAlarm
+	if len(a.Attacks) == 0 {
+		a.Attacks = alert.AttacksOf(spec.Attacks...)
+	}
+	a.UID = alert.NewUID(spec.ID, a.Entity, r.at, spec.Bucket)
+	end := r.at.Floor(spec.Bucket).Add(spec.Bucket)
+	f := r.e.find(a.UID)
+	if f == nil {
+		f = &finding{detector: r.detector, uid: a.UID, bucketEnd: max(end, r.at.Add(v.set.Pane))}
+		r.e.findings = append(r.e.findings, f)
+	}
+	if r.early {
+		r.raiseEarly(f, &a, in)
+		return
+	}
+	r.raiseFinal(f, &a, in, spec)
+}
+
+// raiseEarly says something new at once: a cause that was unknown, or that is
+// worse than was said.
+func (r *reporter) raiseEarly(f *finding, a *alert.Alert, in *Finding) {
+	a.Verdict, a.Time = alert.Provisional, a.Last
+	f.early, f.pending = max(f.early, r.at), true
+	if f.life.Sequence > 0 && a.Severity <= f.life.Severity {
+		return
+	}
+	f.provision = a
+	if f.life.Next(a, in.Weight, 0, false) {
+		r.v.say(a, r.out)
+	}
+}
+
+func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spec) {
+	a.Verdict, a.Time = alert.Confirmed, a.Last
+	f.final, f.weight, f.borne = a, in.Weight, r.at.Add(r.v.set.Pane)
+	if f.pending && f.early <= r.at {
+		f.pending, f.provision = false, nil
+	}
+	if in.News {
+		f.life.Weight = 0
+	}
+	every := spec.Every
+	if every == 0 {
+		every = alert.DefaultUpdateEvery
+	}
+	f.life.Closed = false
+	said := *a
+	if f.life.Next(&said, max(in.Weight, 1), every, false) {
+		r.v.say(&said, r.out)
+	}
+}
+
+// settleEarly judges what was said early of panes up to start and not borne
+// out: withdrawn if final data never said it, else taken back to what they said.
+func (v *Evaluator) settleEarly(e *entity, start flow.Time, out AlertSink) {
+	for _, f := range e.findings {
+		if !f.pending || f.early > start {
+			continue
+		}
+		f.pending = false
+		a := f.provision
+		verdict, closing := alert.Withdrawn, true
+		if f.final != nil {
+			a, verdict, closing = f.final, alert.Confirmed, false
+		}
+		f.provision = nil
+		if a == nil {
+			continue
+		}
+		said := *a
+		said.Verdict = verdict
+		if f.life.Next(&said, max(f.weight, 1), 0, closing) {
+			v.say(&said, out)
+		}
+	}
+	e.findings = slices.DeleteFunc(e.findings, func(f *finding) bool { return !f.pending && f.final == nil })
+}
+
+// closeFindings closes what is over and forgets what can not come back.
+func (v *Evaluator) closeFindings(e *entity, now flow.Time, out AlertSink) {
+	e.findings = slices.DeleteFunc(e.findings, func(f *finding) bool {
+		if f.pending || f.due(&v.specs[f.detector]) > now {
+			return false
+		}
+		if !f.life.Closed {
+			said := *f.final
+			if f.life.Next(&said, max(f.weight, 1), 0, true) {
+				v.say(&said, out)
+			}
+		}
+		return f.bucketEnd <= now
+	})
+}
+
+func (v *Evaluator) say(a *alert.Alert, out AlertSink) {
+	switch {
+	case a.Verdict == alert.Withdrawn:
+		v.stats.Withdrawn++
+	case a.Activity == alert.Create:
+		v.stats.Created++
+	case a.Activity == alert.Close:
+		v.stats.Closed++
+	default:
+		v.stats.Updated++
+	}
+	switch a.Verdict {
+	case alert.Provisional:
+		v.stats.Early++
+	case alert.Confirmed:
+		v.stats.Confirmed++
+	}
+	out.Alert(a)
+}
+
+func (e *entity) find(uid alert.UID) *finding {
+	for _, f := range e.findings {
+		if f.uid == uid {
+			return f
+		}
+	}
+	return nil
+}

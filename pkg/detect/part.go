@@ -1,0 +1,208 @@
+package detect
+
+import (
+	"math"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// maxRows bounds the rows of one family in one pane. Beyond it a family is a
+// bottom-k sample whose rows have exact sums and whose number is known to 5 %
+// (1/sqrt(k-2)). Combiners and evaluators share the bound, because only then is
+// the sample of a union the union of the samples.
+const maxRows = 512
+
+// RowSet is a bounded set of rows by key: all of them up to the bound, beyond
+// it those with the smallest hashes. A row that is in the set was in it from its
+// first addition on, because the threshold only falls: so its sums are exact.
+type RowSet struct {
+	rows      []Row
+	index     map[RowKey]int32 // nil while the set is small
+	threshold uint64           // rows with a hash at or above it were dropped; MaxUint64: none was
+}
+
+// indexFrom is the size from which a map finds rows faster than a walk.
+const indexFrom = 12
+
+// Len is how many rows are kept.
+func (s *RowSet) Len() int { return len(s.rows) }
+
+// Exact reports whether every row is kept.
+func (s *RowSet) Exact() bool { return s.threshold == 0 || s.threshold == math.MaxUint64 }
+
+// Distinct is the number of keys that were added, an estimate once not Exact.
+func (s *RowSet) Distinct() int64 {
+	if s.Exact() {
+		return int64(len(s.rows))
+	}
+	return int64(math.Round(float64(len(s.rows)) / (float64(s.threshold) / math.MaxUint64)))
+}
+
+// Rows returns the rows in the order of their keys. They stay the set's own.
+func (s *RowSet) Rows() []*Row {
+	out := make([]*Row, len(s.rows))
+	for i := range s.rows {
+		out[i] = &s.rows[i]
+	}
+	slices.SortFunc(out, func(a, b *Row) int { return a.Key.Compare(b.Key) })
+	return out
+}
+
+// Row returns the row of a key, which it creates if it is to be kept, or nil.
+func (s *RowSet) Row(k RowKey) *Row {
+	if r := s.find(k); r != nil {
+		return r
+	}
+	if !s.Exact() && k.hash() >= s.threshold {
+		return nil
+	}
+	if len(s.rows) >= 2*maxRows {
+		s.trim()
+		if k.hash() >= s.threshold {
+			return nil
+		}
+	}
+	s.rows = append(s.rows, Row{Key: k})
+	if s.index != nil {
+		s.index[k] = int32(len(s.rows) - 1)
+	} else if len(s.rows) > indexFrom {
+		s.reindex()
+	}
+	return &s.rows[len(s.rows)-1]
+}
+
+func (s *RowSet) find(k RowKey) *Row {
+	if s.index != nil {
+		if i, ok := s.index[k]; ok {
+			return &s.rows[i]
+		}
+		return nil
+	}
+	for i := range s.rows {
+		if s.rows[i].Key == k {
+			return &s.rows[i]
+		}
+	}
+	return nil
+}
+
+func (s *RowSet) reindex() {
+	s.index = nil
+	if len(s.rows) <= indexFrom {
+		return
+	}
+	s.index = make(map[RowKey]int32, 2*len(s.rows))
+	for i := range s.rows {
+		s.index[s.rows[i].Key] = int32(i)
+	}
+}
+
+// trim keeps the maxRows rows with the smallest hashes and lowers the threshold
+// to the smallest hash that it dropped.
+func (s *RowSet) trim() {
+	if len(s.rows) <= maxRows {
+		return
+	}
+	slices.SortFunc(s.rows, func(a, b Row) int {
+		switch x, y := a.Key.hash(), b.Key.hash(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return a.Key.Compare(b.Key)
+	})
+	s.threshold = s.rows[maxRows].Key.hash()
+	clear(s.rows[maxRows:])
+	s.rows = s.rows[:maxRows]
+	s.reindex()
+}
+
+// merge adds what o counted. The union knows nothing where o knows nothing.
+func (s *RowSet) merge(o *RowSet) {
+	if !o.Exact() && (s.Exact() || o.threshold < s.threshold) {
+		s.threshold = o.threshold
+		s.rows = slices.DeleteFunc(s.rows, func(r Row) bool { return r.Key.hash() >= s.threshold })
+		s.reindex()
+	}
+	for i := range o.rows {
+		if r := s.Row(o.rows[i].Key); r != nil {
+			r.merge(&o.rows[i])
+		}
+	}
+}
+
+// Part is what one entity did in one pane, as far as it was added up.
+type Part struct {
+	Owned   bool   // the entity is an address of ours
+	Client  Counts // the entity as client (or the whole, for kinds without roles)
+	Server  Counts // the entity as server
+	Callers window.Set
+	Skipped int64 // seconds that AWS skipped (points)
+	sets    [families]RowSet
+	hasSet  bool // Callers is in use
+}
+
+// callerBound is the size up to which distinct clients of a server are exact.
+const callerBound = 256
+
+// Set returns the rows of a family.
+func (p *Part) Set(f Family) *RowSet { return &p.sets[f-1] }
+
+// CallersCount is the number of distinct clients of the entity.
+func (p *Part) CallersCount() int64 {
+	if !p.hasSet {
+		return 0
+	}
+	return p.Callers.Count()
+}
+
+func (p *Part) addCaller(h uint64) {
+	if !p.hasSet {
+		p.Callers, p.hasSet = window.NewSet(callerBound), true
+	}
+	p.Callers.Add(h)
+}
+
+// empty reports whether nothing was added.
+func (p *Part) empty() bool {
+	if p.Owned || p.hasSet || p.Skipped != 0 || p.Client != (Counts{}) || p.Server != (Counts{}) {
+		return false
+	}
+	for i := range p.sets {
+		if len(p.sets[i].rows) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// merge adds what o counted.
+func (p *Part) merge(o *Part) {
+	p.Owned = p.Owned || o.Owned
+	p.Client.Add(&o.Client)
+	p.Server.Add(&o.Server)
+	p.Skipped += o.Skipped
+	if o.hasSet {
+		if !p.hasSet {
+			p.Callers, p.hasSet = window.NewSet(callerBound), true
+		}
+		p.Callers.Merge(o.Callers)
+	}
+	for i := range p.sets {
+		if len(o.sets[i].rows) > 0 {
+			p.sets[i].merge(&o.sets[i])
+		}
+	}
+}
+
+// settle brings every set to its canonical form: at most maxRows rows.
+func (p *Part) settle() {
+	for i := range p.sets {
+		p.sets[i].trim()
+	}
+}
+
+// Bound on evidence: alert.MaxEvidence is the upper limit of the encoders.
+const maxEvidence = 10
