@@ -72,10 +72,21 @@ func (m *member) end(t testing.TB) {
 	}
 }
 
-func judge(t testing.TB, c *kafkatest.Cluster, prefix string, l *Load, toy *Toy, limit time.Duration) Verdict {
+func judge(t testing.TB, m *member, c *kafkatest.Cluster, prefix string, l *Load, toy *Toy, limit time.Duration) Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	go func() {
+		select {
+		case err := <-m.errs:
+			m.errs <- err
+			if err != nil {
+				t.Errorf("stage ended with %v", err)
+				cancel()
+			}
+		case <-ctx.Done():
+		}
+	}()
 	facts, err := Collect(ctx, c.Opts(), prefix, testPartitions)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +108,7 @@ func TestPipelineWithoutFaults(t *testing.T) {
 			src, fold := configs(c, prefix, l)
 			ensure(t, &src, &fold)
 			m := start(src, fold, l, toy)
-			judge(t, c, prefix, l, toy, 60*time.Second)
+			judge(t, m, c, prefix, l, toy, 60*time.Second)
 			m.end(t)
 		})
 	}

@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"maps"
+	"math"
 	"strconv"
 	"sync"
 
@@ -102,7 +103,7 @@ func (m *metrics) register(st *Stage) error {
 	m.outs, m.parts = map[string]*outCounter{}, map[int32]*partitionState{}
 	for i, d := range [6][2]string{
 		{"lag_records", "Offsets between the position and the end of the committed log."},
-		{"clock_seconds", "The clock of the partition, Unix seconds of event time; absent until there is one."},
+		{"clock_seconds", "The clock of the partition, Unix seconds of event time; absent until there is one, +Inf when its sources have finished."},
 		{"tick_milliseconds", "The latest wall time in the partition's marks, Unix milliseconds."},
 		{"sources_behind", "Slots of the sources that hold the clock where it is, or have not spoken."},
 		{"refold_records", "Offsets still to be refolded before the partition is live."},
@@ -181,7 +182,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.perPart[i], prometheus.GaugeValue, v, label)
 		}
 		put(0, float64(max(0, s.end-s.position)))
-		if s.clock != flow.MinTime && s.clock != flow.MaxTime {
+		switch s.clock {
+		case flow.MinTime:
+		case flow.MaxTime:
+			put(1, math.Inf(1))
+		default:
 			put(1, float64(s.clock))
 		}
 		put(2, float64(s.tickMS))

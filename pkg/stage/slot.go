@@ -305,9 +305,12 @@ func (s *slot) claim(ctx context.Context, cl *kgo.Client, me *owner) error {
 	if err := cl.BeginTransaction(); err != nil {
 		return fmt.Errorf("stage: slot %d: %w", s.n, err)
 	}
-	err := cl.ProduceSync(ctx, &kgo.Record{
-		Topic: s.st.ledger, Partition: int32(s.n), Key: []byte(nameOwner), Value: me.append(nil),
-	}).FirstErr()
+	var err error
+	r := &kgo.Record{Topic: s.st.ledger, Partition: int32(s.n), Key: []byte(nameOwner), Value: me.append(nil)}
+	cl.Produce(ctx, r, func(_ *kgo.Record, e error) { err = e })
+	if e := cl.Flush(ctx); e != nil { // the promise has run once Flush returns without an error
+		return s.classify("claiming", e)
+	}
 	if err == nil {
 		err = cl.EndTransaction(ctx, kgo.TryCommit)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -166,7 +167,30 @@ type inputs struct {
 }
 
 // lookUp asks the cluster about the input (which may be "") and the outputs.
+// A topic that was made a moment ago is not known to every broker yet, so one
+// that is missing is asked for again for a while.
 func lookUp(ctx context.Context, cl *kgo.Client, names *Topics, input string, outputs []string) (in inputs, err error) {
+	ctx, cancel := context.WithTimeout(ctx, propagation)
+	defer cancel()
+	for {
+		in, err = lookUpOnce(ctx, cl, names, input, outputs)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return in, err
+		}
+		t := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return in, err
+		}
+	}
+}
+
+// propagation is how long a new topic may take to be known everywhere.
+const propagation = 10 * time.Second
+
+func lookUpOnce(ctx context.Context, cl *kgo.Client, names *Topics, input string, outputs []string) (in inputs, err error) {
 	ask := make([]string, 0, len(outputs)+1)
 	for _, o := range outputs {
 		ask = append(ask, names.Name(o))
