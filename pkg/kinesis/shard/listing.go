@@ -163,3 +163,6 @@ func fnv1a(s string) uint64 {
 	}
 	return h >> 1
 }
+
+// HasChild reports whether a shard is listed that names id as a parent.
+func (l *Listing) HasChild(id string) bool { return len(l.kids[id]) > 0 }

@@ -308,9 +308,15 @@ func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
 	return w, ok
 }
 
-// Paused reports whether a shard is so far ahead of the slowest that reading
-// on would only fill memory downstream.
-func (t *Table) Paused(k Key, slowest flow.Time) bool {
+// Pause decides whether a shard is so far ahead of the slowest that reading on
+// would only fill memory downstream. A paused shard goes on when half of the
+// lead is gone, so that it does not stop and start with every record.
+func (t *Table) Pause(k Key, slowest flow.Time) bool {
 	e := t.own[k]
-	return e.Clock(t.policy) > slowest.Add(t.policy.MaxSkew)
+	lead := t.policy.MaxSkew
+	if e.paused {
+		lead /= 2
+	}
+	e.paused = e.Clock(t.policy) > slowest.Add(lead)
+	return e.paused
 }

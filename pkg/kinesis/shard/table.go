@@ -25,6 +25,7 @@ type entry struct {
 	moved   bool  // only the clock moved: may wait
 	saved   int64 // wall ms of the last save
 	failing int64 // wall ms since when reads fail; 0 when they do not
+	paused  bool
 }
 
 // NewTable returns the empty table of one of a number of slots.
@@ -85,17 +86,6 @@ func (t *Table) Record(k Key, sequence string, sub uint64, newest flow.Time, arr
 	e.Sequence, e.Sub = sequence, sub
 	e.Newest, e.Arrival = max(e.Newest, newest), max(e.Arrival, arrival)
 	e.Count++
-	e.dirty = true
-}
-
-// Skip moves a shard's position without a user record: past a record that held
-// none, or to where an enhanced fan-out subscription continues.
-func (t *Table) Skip(k Key, sequence string, arrival int64) {
-	e := t.own[k]
-	if e.Sequence == sequence && e.Sub == 0 {
-		return
-	}
-	e.Sequence, e.Sub, e.Arrival = sequence, 0, max(e.Arrival, arrival)
 	e.dirty = true
 }
 
@@ -160,4 +150,13 @@ func (t *Table) Saves(now int64, all bool) []Save {
 		out = append(out, Save{Checkpoint: e.Checkpoint})
 	}
 	return out
+}
+
+// Restarted tells that the service refused a shard's position and that it is
+// read from its oldest record, and returns the gap up to the wall time now.
+func (t *Table) Restarted(k Key, now int64) Gap {
+	e := t.own[k]
+	e.GapTo, e.dirty = now, true
+	return Gap{Key: k, From: e.Clock(t.policy), To: flow.Time(now / 1000),
+		Reason: "the service no longer knows the checkpoint's sequence number; what was between it and the oldest record is gone"}
 }

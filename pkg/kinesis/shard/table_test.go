@@ -151,12 +151,12 @@ func TestPausedAheadOfTheSlowest(t *testing.T) {
 	tb.Plan(v)
 	ka, kb := Key{IncarnationOf("vpc", 1), a.ID}, Key{IncarnationOf("vpc", 1), b.ID}
 	tb.Tip(ka, t0*1000)
-	if slow, ok := tb.Slowest(v); !ok || tb.Paused(ka, slow) {
+	if slow, ok := tb.Slowest(v); !ok || tb.Pause(ka, slow) {
 		t.Error("a shard without a clock must not pause the others")
 	}
 	tb.Record(kb, "1", 0, flow.Time(t0-7200), (t0-7200)*1000)
 	slow, _ := tb.Slowest(v)
-	if !tb.Paused(ka, slow) || tb.Paused(kb, slow) {
+	if !tb.Pause(ka, slow) || tb.Pause(kb, slow) {
 		t.Error("two hours behind: the other must be paused, the slow one read")
 	}
 	foreign := Checkpoint{Key: Key{kb.Stream, "shardId-9"}, State: Reading, Arrival: (t0 - 9000) * 1000}

@@ -1,0 +1,388 @@
+package kinesis
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kpl"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/shard"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// deployment is several pods that share slots, with the ledger in memory: a
+// commit applies a slot's output and its checkpoints together, or a crash drops
+// both. It stands for pkg/stage, so that the whole reader is tested with as
+// many crashes as we like.
+type deployment struct {
+	t     testing.TB
+	cfg   Config
+	slots int
+
+	mu     sync.Mutex
+	ledger []map[string][]byte
+	owner  []int // by slot: the epoch that may commit
+	pods   []*pod
+	got    map[string][]int // counters by lane, in the order of commits
+	gaps   []Gap
+	marks  []flow.Time
+	spoken []bool
+	clock  flow.Time
+	late   int
+	commit int
+	crash  func() bool
+	fresh  chan struct{}
+}
+
+type pod struct {
+	d      *deployment
+	c      *Consumer
+	tel    *telemetry.Telemetry
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	stops  map[int]context.CancelFunc
+}
+
+func awsOptions() []func(*awsconfig.LoadOptions) error {
+	return []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")),
+		awsconfig.WithRegion("us-east-1"),
+	}
+}
+
+func testConfig(url string) Config {
+	cfg := Default()
+	cfg.Start = "oldest"
+	cfg.ListEvery = 500 * time.Millisecond
+	cfg.IdlePoll = 20 * time.Millisecond
+	cfg.Streams = []Stream{{Name: "vpc", Stream: "vpc", Region: "us-east-1", Endpoint: url, ReadsPerSecond: 200, BytesPerSecond: 1 << 30}}
+	return cfg
+}
+
+func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[string][]int{}, clock: flow.MinTime,
+		crash: func() bool { return false }, fresh: make(chan struct{}, 1)}
+	for range slots {
+		d.ledger, d.owner = append(d.ledger, map[string][]byte{}), append(d.owner, 0)
+		d.marks, d.spoken = append(d.marks, flow.MaxTime), append(d.spoken, false)
+	}
+	t.Cleanup(d.stopAll)
+	return d
+}
+
+// join starts a pod that owns the slots.
+func (d *deployment) join(slots ...int) *pod {
+	ctx, cancel := context.WithCancel(context.Background())
+	tel := telemetry.Quiet()
+	c, err := New(ctx, d.cfg, d.slots, time.Minute, tel, awsOptions()...)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	p := &pod{d: d, c: c, tel: tel, cancel: cancel, stops: map[int]context.CancelFunc{}}
+	p.wg.Go(func() { _ = c.Run(ctx) })
+	d.mu.Lock()
+	for _, l := range d.ledger {
+		d.learn(c, l)
+	}
+	d.pods = append(d.pods, p)
+	d.mu.Unlock()
+	for _, n := range slots {
+		p.take(ctx, n)
+	}
+	return p
+}
+
+func (d *deployment) learn(c *Consumer, records map[string][]byte) {
+	for name, value := range records {
+		if err := c.Learn(name, value); err != nil {
+			d.t.Error(err)
+		}
+	}
+}
+
+func all(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+func (p *pod) take(ctx context.Context, n int) {
+	ctx, cancel := context.WithCancel(ctx)
+	p.stops[n] = cancel
+	p.wg.Go(func() {
+		for ctx.Err() == nil {
+			p.hold(ctx, n)
+		}
+	})
+}
+
+// hold owns a slot until it crashes, is fenced, or ends.
+func (p *pod) hold(ctx context.Context, n int) {
+	d := p.d
+	d.mu.Lock()
+	d.owner[n]++
+	epoch, ledger := d.owner[n], maps.Clone(d.ledger[n])
+	d.mu.Unlock()
+	s, err := p.c.Slot(ctx, n, ledger, nil)
+	if err != nil {
+		d.t.Error(err)
+		return
+	}
+	defer s.Close()
+	for ctx.Err() == nil {
+		fill, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		var lines []string
+		for len(lines) < 100 && fill.Err() == nil {
+			rec := s.Next(fill)
+			if rec == nil {
+				break
+			}
+			lines = append(lines, string(rec.Data))
+			end, _ := parse(rec.Data)
+			s.Accept(end)
+		}
+		cancel()
+		saves, gaps := s.Commit(false)
+		w, idle := s.Clock()
+		if d.crash() || !d.apply(n, epoch, lines, saves, gaps, w, idle) {
+			return
+		}
+	}
+}
+
+func parse(line []byte) (end flow.Time, fields []string) {
+	fields = strings.Fields(string(line))
+	if len(fields) != 3 {
+		return 0, nil
+	}
+	n, _ := strconv.ParseInt(fields[2], 10, 64)
+	return flow.Time(n), fields
+}
+
+// apply is the transaction: it is refused where another owner has the slot.
+func (d *deployment) apply(n, epoch int, lines []string, saves []Save, gaps []Gap, w flow.Time, idle bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.owner[n] != epoch {
+		return false
+	}
+	for _, line := range lines {
+		end, f := parse([]byte(line))
+		if f == nil {
+			d.got["reject"] = append(d.got["reject"], len(line))
+			continue
+		}
+		counter, _ := strconv.Atoi(f[1])
+		d.got[f[0]] = append(d.got[f[0]], counter)
+		if end < d.clock {
+			d.late++
+		}
+	}
+	changed := map[string][]byte{}
+	for _, s := range saves {
+		changed[s.Name] = s.Value
+		if s.Value == nil {
+			delete(d.ledger[n], s.Name)
+		} else {
+			d.ledger[n][s.Name] = s.Value
+		}
+	}
+	for _, p := range d.pods {
+		d.learn(p.c, changed)
+	}
+	d.gaps = append(d.gaps, gaps...)
+	if idle {
+		w = flow.MaxTime
+	}
+	d.marks[n], d.spoken[n] = w, d.spoken[n] || w != flow.MinTime
+	if low := slices.Min(d.marks); !slices.Contains(d.spoken, false) && low != flow.MaxTime {
+		d.clock = max(d.clock, low)
+	}
+	d.commit++
+	select {
+	case d.fresh <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// kill stops a pod at once, as kill -9 does: nothing more is committed.
+func (p *pod) kill() {
+	d := p.d
+	d.mu.Lock()
+	for n := range p.stops {
+		d.owner[n]++
+	}
+	d.pods = slices.DeleteFunc(d.pods, func(o *pod) bool { return o == p })
+	d.mu.Unlock()
+	p.cancel()
+	p.wg.Wait()
+}
+
+func (d *deployment) stopAll() {
+	d.mu.Lock()
+	pods := slices.Clone(d.pods)
+	d.mu.Unlock()
+	for _, p := range pods {
+		p.kill()
+	}
+}
+
+// wait waits until a condition on the deployment holds.
+func (d *deployment) wait(what string, ok func() bool) {
+	d.t.Helper()
+	limit := time.After(60 * time.Second)
+	for {
+		d.mu.Lock()
+		done := ok()
+		d.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-d.fresh:
+		case <-time.After(50 * time.Millisecond):
+		case <-limit:
+			d.mu.Lock()
+			n := d.total()
+			d.mu.Unlock()
+			d.t.Fatalf("waited for %s in vain; %d records are there", what, n)
+		}
+	}
+}
+
+func (d *deployment) total() (n int) {
+	for lane, c := range d.got {
+		if lane != "reject" {
+			n += len(c)
+		}
+	}
+	return n
+}
+
+// producer puts records into lanes. A lane is one hash key, so its records
+// follow the lineage of the shards that own it, and must come out in order.
+type producer struct {
+	t      testing.TB
+	client *kinesis.Client
+	rng    *rand.Rand
+	lanes  int
+	next   []int
+	kpl    bool
+}
+
+func newProducer(t testing.TB, url string, lanes int) *producer {
+	cfg, err := awsconfig.LoadDefaultConfig(context.Background(), awsOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &producer{t: t, rng: rand.New(rand.NewPCG(1, 2)), lanes: lanes, next: make([]int, lanes),
+		client: kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
+			o.BaseEndpoint = aws.String(url)
+			o.HTTPClient = &wholeBody{o.HTTPClient}
+		})}
+}
+
+func (p *producer) create(shards int) {
+	if _, err := p.client.CreateStream(context.Background(), &kinesis.CreateStreamInput{StreamName: aws.String("vpc"), ShardCount: aws.Int32(int32(shards))}); err != nil {
+		p.t.Fatal(err)
+	}
+	p.active()
+}
+
+// active waits until the stream can be used: emulators take a moment.
+func (p *producer) active() {
+	for range 400 {
+		out, err := p.client.DescribeStreamSummary(context.Background(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("vpc")})
+		if err == nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusActive {
+			return
+		}
+		<-time.After(25 * time.Millisecond)
+	}
+	p.t.Fatal("the stream did not become active")
+}
+
+// put puts n records into random lanes. Every call to the service holds each
+// lane's records in their order.
+func (p *producer) put(n int) {
+	for n > 0 {
+		var entries []types.PutRecordsRequestEntry
+		for len(entries) < 100 && n > 0 {
+			lane, size := p.rng.IntN(p.lanes), 1
+			if p.kpl {
+				size = min(n, 1+p.rng.IntN(5))
+			}
+			var lines [][]byte
+			for range size {
+				p.next[lane]++
+				lines = append(lines, fmt.Appendf(nil, "lane%d %d %d", lane, p.next[lane], time.Now().Unix()))
+			}
+			data := lines[0]
+			if size > 1 {
+				data = kpl.Join("k", lines...)
+			}
+			entries = append(entries, types.PutRecordsRequestEntry{Data: data, PartitionKey: aws.String("k"), ExplicitHashKey: aws.String(laneHash(lane, p.lanes))})
+			n -= size
+		}
+		out, err := p.client.PutRecords(context.Background(), &kinesis.PutRecordsInput{StreamName: aws.String("vpc"), Records: entries})
+		if err != nil || aws.ToInt32(out.FailedRecordCount) > 0 {
+			p.t.Fatalf("put: %v", err)
+		}
+	}
+}
+
+// laneHash spreads lanes over the hash space: the top 16 bits differ.
+func laneHash(lane, lanes int) string {
+	return decimal(lane*65536/lanes + 7)
+}
+
+func decimal(top int) string {
+	h := shard.Hash{byte(top >> 8), byte(top)}
+	return bigOf(h).String()
+}
+
+// check asserts that every record that was put came out once and in order.
+func (d *deployment) check(p *producer) {
+	d.t.Helper()
+	want := 0
+	for _, n := range p.next {
+		want += n
+	}
+	d.wait(fmt.Sprintf("%d records", want), func() bool { return d.total() >= want })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for lane, n := range p.next {
+		got := d.got[fmt.Sprintf("lane%d", lane)]
+		if len(got) != n {
+			d.t.Errorf("lane %d: %d records of %d", lane, len(got), n)
+		}
+		for i := range got {
+			if got[i] != i+1 {
+				d.t.Errorf("lane %d: record %d came out at place %d", lane, got[i], i+1)
+				break
+			}
+		}
+	}
+	if d.late > 0 {
+		d.t.Errorf("%d records came out behind the clock", d.late)
+	}
+}
