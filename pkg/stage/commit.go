@@ -225,7 +225,9 @@ func (c *committer) count(tx *Tx, took time.Duration) {
 
 // marker turns watermarks into marks: one at the end of each transaction in
 // every partition that it wrote data to, and one in every partition when the
-// watermark has moved, or a second has passed with something to commit.
+// watermark has moved, or a second has passed with something to commit. Moved
+// back, too: ingest's goes back when a slot takes a shard over whose parent's
+// slot is holding the clock, and lets go once this is committed.
 type marker struct {
 	st   *Stage
 	said map[Watermark]*said // by topic, partition and slot
@@ -253,7 +255,7 @@ func (k *marker) add(tx *Tx, now time.Time) {
 	for _, w := range tx.marks {
 		id := Watermark{Topic: w.Topic, Partition: w.Partition, Slot: w.Slot}
 		last := k.said[id]
-		all := last == nil || w.Time > last.time || w.Idle != last.idle || busy && wall >= last.wall+broadcast
+		all := last == nil || w.Time != last.time || w.Idle != last.idle || busy && wall >= last.wall+broadcast
 		if all {
 			k.said[id] = &said{time: w.Time, idle: w.Idle, wall: wall}
 		}
