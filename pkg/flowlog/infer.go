@@ -145,6 +145,7 @@ func known() []*Format {
 		"version interface-id account-id vpc-id subnet-id instance-id srcaddr dstaddr srcport dstport protocol tcp-flags type pkt-srcaddr pkt-dstaddr action log-status",
 		"version srcaddr dstaddr srcport dstport protocol start end type packets bytes account-id vpc-id subnet-id instance-id interface-id region az-id sublocation-type sublocation-id action tcp-flags pkt-srcaddr pkt-dstaddr pkt-src-aws-service pkt-dst-aws-service traffic-path flow-direction log-status",
 		"instance-id interface-id srcaddr dstaddr pkt-srcaddr pkt-dstaddr",
+		"version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action",
 	} {
 		if f, err := ParseFormat(s); err == nil {
 			list = append(list, f)
@@ -154,10 +155,29 @@ func known() []*Format {
 }
 
 // infer chooses a layout for a sample of lines, split into values. A layout
-// must fit by the shape of every value, never by their number alone.
+// must fit by the shape of every value, never by their number alone. First come
+// the layouts that are known by name, then those that begin like AWS's default
+// and go on, then what can be worked out of the values.
 func infer(rows [][][]byte) verdict {
-	var best verdict
-	bestFit := 0
+	byName, fits := inferKnown(rows)
+	if byName.format != nil && 2*fits >= len(rows) {
+		return byName
+	}
+	if byName.format == nil && byName.doubt != "" {
+		return byName
+	}
+	if v := longer(rows); v.format != nil {
+		return v
+	}
+	worked := puzzle(rows)
+	if worked.format == nil && byName.format != nil {
+		return byName
+	}
+	return worked
+}
+
+// inferKnown chooses among the known layouts, and returns how many lines fit.
+func inferKnown(rows [][][]byte) (best verdict, bestFit int) {
 	var rivals []string
 	for _, f := range known() {
 		fits, full := 0, 0
@@ -180,12 +200,9 @@ func infer(rows [][][]byte) verdict {
 		}
 	}
 	if len(rivals) > 1 {
-		return verdict{doubt: fmt.Sprintf("%d known layouts fit, for example %q and %q", len(rivals), rivals[0], rivals[1])}
+		return verdict{doubt: fmt.Sprintf("%d known layouts fit, for example %q and %q", len(rivals), rivals[0], rivals[1])}, bestFit
 	}
-	if best.format != nil {
-		return best
-	}
-	return puzzle(rows)
+	return best, bestFit
 }
 
 // confidence grows with the number of lines that could have contradicted.
@@ -223,7 +240,11 @@ func (f *Format) fits(row [][]byte) (ok, evidence bool) {
 	if row[p][0] == '-' || row[b][0] == '-' {
 		return true, false
 	}
-	return plausible(value64(row[p]), value64(row[b])), true
+	// A count of bytes that the packets can not have counts against the layout
+	// if the other way round it could be: then the two columns are exchanged.
+	packets, size := value64(row[p]), value64(row[b])
+	good := plausible(packets, size)
+	return good || !plausible(size, packets), good
 }
 
 // plausible reports whether so many packets can have so many bytes: an IP

@@ -41,17 +41,85 @@ func puzzle(rows [][][]byte) verdict {
 	if doubt != "" {
 		return verdict{doubt: doubt}
 	}
-	for i := range found {
-		if found[i] == "" {
-			found[i] = "field-" + strconv.Itoa(i+1)
-		}
-	}
-	f, err := newFormat(found)
+	f, err := newFormat(unnamed(found))
 	if err != nil {
 		return verdict{doubt: err.Error()}
 	}
 	return verdict{format: f, sure: true, confidence: 80,
 		why: fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows))}
+}
+
+// unnamed gives the columns without a name one by their number.
+func unnamed(names []string) []string {
+	for i := range names {
+		if names[i] == "" {
+			names[i] = "field-" + strconv.Itoa(i+1)
+		}
+	}
+	return names
+}
+
+// longer infers a layout that begins with AWS's default fields and goes on, as
+// the console makes it of the default and a few additions. The additions are
+// named where their values do; the others stay unknown fields.
+func longer(rows [][][]byte) verdict {
+	base := V2()
+	g := grid{rows: flowRows(rows)}
+	if len(g.rows) == 0 || len(g.rows[0]) <= base.Len() {
+		return verdict{}
+	}
+	g.name = make([]string, len(g.rows[0]))
+	copy(g.name, base.Names())
+	for _, r := range g.rows {
+		if ok, evidence := base.fits(r[:base.Len()]); !ok || !evidence {
+			return verdict{}
+		}
+	}
+	var addrs []int
+	for c := base.Len(); c < len(g.name); c++ {
+		switch {
+		case g.all(c, func(v []byte) bool { return shaped("srcaddr", v) }):
+			addrs = append(addrs, c)
+		case len(g.rows) >= minPuzzle && !slices.Contains(g.name, "tcp-flags") && g.all(c, digits) && g.flags(c):
+			g.name[c] = "tcp-flags"
+		case !g.all(c, digits):
+			g.mark(c)
+		}
+	}
+	if len(addrs) == 2 && addrs[1] == addrs[0]+1 {
+		g.name[addrs[0]], g.name[addrs[1]] = "pkt-srcaddr", "pkt-dstaddr"
+	}
+	f, err := newFormat(unnamed(g.name))
+	if err != nil {
+		return verdict{}
+	}
+	return verdict{format: f, sure: len(g.rows) >= minPuzzle, confidence: 80,
+		why: fmt.Sprintf("all of %d lines with packets begin with the 14 fields of the default layout; what follows was named where its values tell", len(g.rows))}
+}
+
+// nearest finds the known layout that a single damaged line most likely has:
+// as many fields, and all but two of the right shape at most.
+func nearest(row [][]byte) *Format {
+	const tolerated = 2
+	var best *Format
+	bestBad := tolerated + 1
+	for _, f := range known() {
+		if f.Len() != len(row) || f.Len() <= 3*tolerated {
+			continue
+		}
+		bad := 0
+		for i := range row {
+			if !shaped(f.cols[i].name, row[i]) {
+				bad++
+			}
+		}
+		if bad < bestBad {
+			best, bestBad = f, bad
+		} else if bad == bestBad {
+			best = nil
+		}
+	}
+	return best
 }
 
 // flowRows returns the lines with packets that have the most common number of
@@ -107,18 +175,23 @@ func (g *grid) byShape() (doubt string) {
 		case g.all(c, digits):
 			g.nums = append(g.nums, c)
 		default:
-			for _, name := range marks {
-				if g.all(c, func(v []byte) bool { return shaped(name, v) }) {
-					g.take(c, name)
-					break
-				}
-			}
+			g.mark(c)
 		}
 	}
 	if doubt := g.times(times); doubt != "" {
 		return doubt
 	}
 	return g.addresses(addrs)
+}
+
+// mark names a column whose values do so by themselves.
+func (g *grid) mark(col int) {
+	for _, name := range marks {
+		if g.all(col, func(v []byte) bool { return shaped(name, v) }) {
+			g.take(col, name)
+			return
+		}
+	}
 }
 
 // take gives a column a name, unless another column has it already: then what

@@ -2,7 +2,6 @@ package flowlog
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
@@ -252,7 +251,7 @@ func (d *Decoder) drain(s *source) {
 			d.plain(s, list[i].line, list[i].raw)
 			continue
 		}
-		d.reject(s, Reject{Raw: list[i].raw, Class: ClassLayout, Reason: d.why(s)})
+		d.unlaid(s, &list[i])
 	}
 	s.origin, s.at, s.waiting = saved.origin, saved.at, list[:0]
 	if s.origins == basisInferred && d.pins[pinKey(&s.origin)] == nil {
@@ -260,9 +259,24 @@ func (d *Decoder) drain(s *source) {
 	}
 }
 
-func (d *Decoder) why(s *source) string {
-	if s.doubt != "" {
-		return fmt.Sprintf("the layout of the line is not known: %s; give it as format", s.doubt)
+// unlaid rejects a line whose layout is not known. When it has nearly the shape
+// of a known one, what is wrong under that is the better reason.
+func (d *Decoder) unlaid(s *source, l *waiting) {
+	if f := nearest(split(l.line)); f != nil {
+		d.rec.Reset()
+		w := row{rec: &d.rec}
+		_, fail := f.parse(l.line, &w)
+		if fail.ok() {
+			fail = w.check(f, s.at, d.cfg.MaxInterval)
+		}
+		if !fail.ok() {
+			d.refuse(s, f, fail, l.line, l.raw)
+			return
+		}
 	}
-	return "the line has the shape of no known flow log layout; give the flow log's LogFormat as format"
+	reason := "the line has the shape of no known flow log layout; give the flow log's LogFormat as format"
+	if s.doubt != "" {
+		reason = "the layout of the line is not known: " + s.doubt + "; give the flow log's LogFormat as format"
+	}
+	d.reject(s, Reject{Raw: l.raw, Class: ClassLayout, Reason: reason})
 }
