@@ -165,6 +165,7 @@ func (v *view) add(p *Part, f Family, k RowKey) *Row {
 		return nil
 	}
 	r.Counts.Add(&v.c)
+	r.Ours = r.Ours || f == Caller && v.clientOurs || (f == Contact || f == Login) && v.serverOurs
 	if v.opened() && (!r.HasRef || v.ref.before(&r.Ref)) {
 		r.Ref, r.HasRef = v.ref, true
 	}

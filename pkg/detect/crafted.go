@@ -53,12 +53,16 @@ func (s *craftedState) Final(p *Pane, r Reporter) {
 	s.in.roll(p.Start)
 	s.out.roll(p.Start)
 	if p.Owned && p.Server.Bare > 0 {
+		added := false
 		for _, row := range p.Set(Caller).Rows() {
-			if row.Counts.Bare > 0 {
+			if row.Counts.Bare > 0 && !row.Ours {
 				s.in.add(p.Entity, row, row.Counts.Bare)
+				added = true
 			}
 		}
-		r.Raise(s.inbound(p))
+		if added {
+			r.Raise(s.inbound(p))
+		}
 	}
 	if p.Owned && p.Client.Bare > 0 {
 		for _, row := range p.Set(Contact).Rows() {

@@ -192,6 +192,8 @@ func parseRow(b []byte) (r Row, err error) {
 		case 8:
 			r.HasRef = true
 			r.Ref, err = parseRef(s)
+		case 9:
+			r.Ours = v != 0
 		}
 		return err
 	})

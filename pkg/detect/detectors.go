@@ -7,5 +7,7 @@ func Detectors(set *Settings) []Detector {
 		crafted{t.Crafted},
 		brute{t.Brute},
 		excess{t.Excess},
+		scan{t: t.Scan},
+		scan{t: t.Scan, sweep: true},
 	}
 }

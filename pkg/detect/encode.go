@@ -124,7 +124,7 @@ func appendRow(b []byte, r *Row) []byte {
 	if r.HasRef {
 		b = putMessage(b, 8, appendRef(make([]byte, 0, 96), &r.Ref))
 	}
-	return b
+	return putBool(b, 9, r.Ours)
 }
 
 func appendBeats(b []byte, beats []Beat) []byte {

@@ -129,6 +129,7 @@ const (
 type Row struct {
 	Key    RowKey
 	Counts Counts
+	Ours   bool // the peer is an address of ours
 	// Set holds distinct values: port<<8|protocol in a Caller row, hashes of
 	// client addresses in a Served row, nothing elsewhere.
 	Set    window.Set
@@ -141,6 +142,7 @@ type Row struct {
 
 func (r *Row) merge(o *Row) {
 	r.Counts.Add(&o.Counts)
+	r.Ours = r.Ours || o.Ours
 	if o.HasSet {
 		if !r.HasSet {
 			r.Set, r.HasSet = window.NewSet(rowPorts), true

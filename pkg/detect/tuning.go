@@ -6,9 +6,10 @@ type Tuning struct {
 	Brute   BruteTuning
 	Crafted CraftedTuning
 	Excess  ExcessTuning
+	Scan    ScanTuning
 }
 
 // DefaultTuning returns the thresholds that docs/alerts documents.
 func DefaultTuning() Tuning {
-	return Tuning{Brute: defaultBrute(), Crafted: defaultCrafted(), Excess: defaultExcess()}
+	return Tuning{Brute: defaultBrute(), Crafted: defaultCrafted(), Excess: defaultExcess(), Scan: defaultScan()}
 }

@@ -148,3 +148,13 @@ const (
 
 // doc is the page of a detector.
 func doc(id string) string { return "docs/alerts/" + id + ".md" }
+
+// sortPeers brings peers into their canonical order: most sessions first.
+func sortPeers(p []alert.Peer) {
+	slices.SortFunc(p, func(a, b alert.Peer) int {
+		if a.Sessions != b.Sessions {
+			return int(min(max(b.Sessions-a.Sessions, -1), 1))
+		}
+		return a.Addr.Compare(b.Addr)
+	})
+}

@@ -1,0 +1,336 @@
+package detect
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// ScanTuning are the thresholds of port-scan and host-sweep.
+type ScanTuning struct {
+	// Ports of one host, and Hosts at one port, that a source asked for in
+	// vain within Memory seconds.
+	Ports, Hosts int64
+	Memory       int64
+	// Theta0 and Theta1 are the chances that a first contact of an ordinary
+	// source, and of a scanner, succeeds; FalsePositive and Detection the
+	// wanted chances of the random walk (Jung et al. 2004).
+	Theta0, Theta1, FalsePositive, Detection float64
+	// WalkOurs is how many straight failures decide for a host of ours, which
+	// makes many more contacts in its life than a source from outside.
+	WalkOurs float64
+	// Every is how many seconds lie at least between two statements of a
+	// roll-up that only has new names.
+	Every int64
+}
+
+// defaultScan: Jung's values, by which 4 straight failures decide; 10 ports are
+// Panther's, 10 hosts the slow end of Slips' and Zeek's range. A host of ours
+// with 1 failure in 5 makes 8 straight ones once in 4^8 contacts.
+func defaultScan() ScanTuning {
+	return ScanTuning{
+		Ports: 10, Hosts: 10, Memory: day,
+		Theta0: 0.8, Theta1: 0.2, FalsePositive: 0.01, Detection: 0.99, WalkOurs: 8, Every: 900,
+	}
+}
+
+// scan finds sources that ask for much in vain: many ports of one host
+// (port-scan) or many hosts at one port (host-sweep). See docs/alerts.
+type scan struct {
+	t     ScanTuning
+	sweep bool
+}
+
+func (d scan) Spec() Spec {
+	s := Spec{
+		Detector: alert.Detector{
+			ID: "port-scan", Name: "Port scan", Version: "1", Method: alert.MethodBehavioral, Doc: doc("port-scan"),
+		},
+		Bucket: day, Every: d.t.Every, Attacks: []string{"T1595.001"},
+		FalseAlarm: "A vulnerability scanner or an inventory of ours, or clients that keep asking for a service that was moved.",
+	}
+	if d.sweep {
+		s.ID, s.Name, s.Doc = "host-sweep", "Host sweep", doc("host-sweep")
+		s.FalseAlarm = "Discovery by monitoring or management software, a peer-to-peer program, or clients of servers that are down."
+	}
+	return s
+}
+
+func (d scan) Wants(e Entity, p *Part) bool {
+	if e.Kind != KindHost {
+		return false
+	}
+	return p.Set(Contact).Len() > 0 && p.Client.Failed > 0 || !d.sweep && p.Owned && p.Server.Failed > 0
+}
+
+func (d scan) New() State { return &scanState{d: d} }
+
+// contact is the first session of a source with one (host, port, protocol).
+type contact struct {
+	key    RowKey
+	first  flow.Time
+	failed bool
+}
+
+// maxContacts bounds the contacts that are remembered of one source: 40 bytes
+// each, the oldest forgotten first. A verdict needs ten.
+const maxContacts = 512
+
+type scanState struct {
+	d        scan
+	contacts []contact // ascending by key
+	walk     float64   // of the random walk, in nats, never below 0
+	until    flow.Time // the verdict "scanner" holds until then
+	sessions int64
+	in       knockers // port-scan: who knocked at this address of ours today
+}
+
+// Early implements State: failures that are known at once (refused, reset) only
+// grow in number.
+func (s *scanState) Early(p *Pane, r Reporter) {
+	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts)/2 {
+		return
+	}
+	t := scanState{d: s.d, contacts: slices.Clone(s.contacts), walk: s.walk, until: s.until, sessions: s.sessions}
+	t.learn(p, true)
+	t.judge(p, r)
+}
+
+// Final implements State.
+func (s *scanState) Final(p *Pane, r Reporter) {
+	s.forget(p.Start)
+	s.learn(p, false)
+	s.judge(p, r)
+	if !s.d.sweep && p.Owned {
+		s.knocked(p, r)
+	}
+}
+
+func (s *scanState) forget(now flow.Time) {
+	s.contacts = slices.DeleteFunc(s.contacts, func(c contact) bool { return c.first < now.Add(-s.d.t.Memory) })
+	if len(s.contacts) == 0 {
+		s.walk = 0
+	}
+	for len(s.contacts) > maxContacts {
+		oldest := 0
+		for i := range s.contacts {
+			if s.contacts[i].first < s.contacts[oldest].first {
+				oldest = i
+			}
+		}
+		s.contacts = slices.Delete(s.contacts, oldest, oldest+1)
+	}
+}
+
+// learn walks over the first contacts of a pane in the order of event time.
+// Early, a contact that has neither failed nor succeeded yet is left out.
+func (s *scanState) learn(p *Pane, early bool) {
+	rows := p.Set(Contact).Rows()
+	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
+	up, down := math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0)), math.Log(s.d.t.Theta1/s.d.t.Theta0)
+	for _, row := range rows {
+		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
+			continue
+		}
+		failed := row.Counts.Answered == 0
+		if early && failed && row.Counts.Failed == 0 {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(s.contacts, row.Key, func(c contact, k RowKey) int { return c.key.Compare(k) })
+		if found {
+			continue
+		}
+		s.contacts = slices.Insert(s.contacts, i, contact{row.Key, row.Counts.First, failed})
+		s.sessions += row.Counts.Sessions
+		step := down
+		if failed {
+			step = up
+		}
+		// Far above the verdict the walk stops: a scanner that happens on
+		// open ports keeps its verdict, an ordinary host gets out again.
+		s.walk = min(max(s.walk+step, 0), 4*s.bound(p.Owned))
+		if s.walk >= s.bound(p.Owned)-1e-9 {
+			s.until = max(s.until, row.Counts.First.Add(s.d.t.Memory))
+		}
+	}
+}
+
+// silentByNature reports whether nobody answers there, ever: multicast and
+// broadcast.
+func silentByNature(k RowKey) bool {
+	ip := k.Peer.IP()
+	if ip.IsMulticast() {
+		return true
+	}
+	return ip.Is4() && k.Protocol == protoUDP && ip.As4()[3] == 255
+}
+
+// bound is where the walk decides for "scanner".
+func (s *scanState) bound(ours bool) float64 {
+	if ours {
+		return s.d.t.WalkOurs * math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0))
+	}
+	return math.Log(s.d.t.Detection / s.d.t.FalsePositive)
+}
+
+// breadth returns the contacts of the widest group: of the host with the most
+// ports, or the port with the most hosts.
+func (s *scanState) breadth() (key RowKey, failed int64) {
+	group := func(c *contact) RowKey {
+		if s.d.sweep {
+			return RowKey{Port: c.key.Port, Protocol: c.key.Protocol}
+		}
+		return RowKey{Peer: c.key.Peer}
+	}
+	sums := map[RowKey]int64{}
+	for i := range s.contacts {
+		if c := &s.contacts[i]; c.failed && (s.d.sweep || !isICMP(c.key.Protocol)) {
+			sums[group(c)]++
+		}
+	}
+	for k, n := range sums {
+		if n > failed || n == failed && k.Compare(key) < 0 {
+			key, failed = k, n
+		}
+	}
+	return key, failed
+}
+
+func (s *scanState) judge(p *Pane, r Reporter) {
+	if s.until < p.Start || p.Client.Failed == 0 {
+		return
+	}
+	key, failed := s.breadth()
+	limit := s.d.t.Ports
+	if s.d.sweep {
+		limit = s.d.t.Hosts
+	}
+	if failed >= limit {
+		r.Raise(s.finding(p, key, failed, limit))
+	}
+}
+
+func (s *scanState) finding(p *Pane, key RowKey, failed, limit int64) *Finding {
+	f := &Finding{Weight: uint64(len(s.contacts))}
+	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, p.Owned, alert.RoleActor)
+	sum := s.summary(f)
+	took := int64(f.Last - f.First)
+	all := int64(len(s.contacts))
+	if s.d.sweep {
+		what := service(key.Protocol, key.Port)
+		f.Title = fmt.Sprintf("Sweep of %s by %s", what, p.Entity.Addr)
+		f.Sentence = fmt.Sprintf("%s asked %s for %s in vain within %s (%d of its %s got an answer); %d are already unusual.",
+			p.Entity.Addr, plural(failed, "host"), what, span(took), sum.answered, plural(all, "first contact"), limit)
+		f.Counts = append(f.Counts, count("failed_hosts", "hosts", float64(failed), float64(limit)))
+	} else {
+		f.Title = fmt.Sprintf("Port scan of %s by %s", key.Peer, p.Entity.Addr)
+		f.Sentence = fmt.Sprintf("%s asked for %s of %s in vain within %s (%d of its %s got an answer); %d are already unusual.",
+			p.Entity.Addr, plural(failed, "port"), key.Peer, span(took), sum.answered, plural(all, "first contact"), limit)
+		f.Counts = append(f.Counts, count("failed_ports", "ports", float64(failed), float64(limit)))
+	}
+	f.Counts = append(f.Counts,
+		count("first_contacts", "contacts", float64(all), 0), count("answered_contacts", "contacts", float64(sum.answered), 0))
+	ratio := float64(failed) / float64(limit)
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, ActorOurs: p.Owned, Answered: sum.answered > 0 && !p.Owned, Ratio: ratio})
+	f.Confidence = 90
+	if p.Owned {
+		f.Attacks = alert.AttacksOf("T1046")
+		if s.d.sweep {
+			f.Attacks = alert.AttacksOf("T1018", "T1046")
+		}
+	}
+	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Memory), End: p.End}
+	f.Evidence, _ = evidenceOf(p.Entity, Contact, p.Set(Contact).Rows())
+	f.EvidenceMore = max(s.sessions-int64(len(f.Evidence)), 0)
+	return f
+}
+
+type scanSummary struct{ answered int64 }
+
+// summary fills peers, ports and the span of time from what is remembered.
+func (s *scanState) summary(f *Finding) (sum scanSummary) {
+	peers := map[flow.Addr]*alert.Peer{}
+	ports := map[alert.Port]int64{}
+	for i := range s.contacts {
+		c := &s.contacts[i]
+		x := peers[c.key.Peer]
+		if x == nil {
+			x = &alert.Peer{Addr: c.key.Peer}
+			peers[c.key.Peer] = x
+		}
+		x.Sessions++
+		ports[alert.Port{Protocol: c.key.Protocol, Port: c.key.Port}]++
+		if !c.failed {
+			sum.answered++
+			x.Note = "answered"
+		}
+		widen(&f.Alert, &Counts{First: c.first, Last: c.first})
+	}
+	for _, x := range peers {
+		f.Peers = append(f.Peers, *x)
+	}
+	sortPeers(f.Peers)
+	for p, n := range ports {
+		p.Sessions = n
+		f.Ports = append(f.Ports, p)
+	}
+	f.Ports = sortPorts(f.Ports)
+	return sum
+}
+
+// knocked keeps the day's roll-up of those from outside who asked this address
+// of ours for something in vain. One by one they are the weather of the Internet.
+func (s *scanState) knocked(p *Pane, r Reporter) {
+	s.in.roll(p.Start)
+	added := false
+	for _, row := range p.Set(Caller).Rows() {
+		if row.Counts.Failed == 0 || isICMP(row.Key.Protocol) || row.Ours {
+			continue
+		}
+		s.in.add(p.Entity, row, row.Counts.Sessions)
+		added = true
+	}
+	if !added {
+		return
+	}
+	f := &Finding{}
+	s.in.fill(f)
+	n, answered := s.in.count(), s.in.answered()
+	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
+	f.Title = "Probes of " + p.Entity.Addr.String()
+	f.Sentence = fmt.Sprintf(
+		"%s knocked at %s of our address %s on %s, %d of them also got an answer; that is the weather of the Internet unless one of them goes on.",
+		plural(n, "source"), plural(int64(len(f.Ports)), "port"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), answered)
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
+	f.Confidence = 70
+	f.Counts = []alert.Count{
+		count("sources", "sources", float64(n), 1), count("answered_sources", "sources", float64(answered), 1),
+		count("sessions", "sessions", float64(s.in.sessions), 1),
+	}
+	r.Raise(f)
+}
+
+// AppendTo implements State.
+func (s *scanState) AppendTo(b []byte) []byte {
+	b = window.AppendFloat(b, s.walk)
+	b = window.AppendInt(window.AppendInt(b, int64(s.until)), s.sessions)
+	b = window.AppendUint(b, uint64(len(s.contacts)))
+	for _, c := range s.contacts {
+		b = appendKey(b, c.key)
+		b = window.AppendBool(window.AppendInt(b, int64(c.first)), c.failed)
+	}
+	return s.in.appendTo(b)
+}
+
+// Restore implements State.
+func (s *scanState) Restore(r *window.Reader) {
+	s.walk, s.until, s.sessions = r.Float(), flow.Time(r.Varint()), r.Varint()
+	for range r.Len() {
+		s.contacts = append(s.contacts, contact{readKey(r), flow.Time(r.Varint()), r.Bool()})
+	}
+	s.in.restore(r)
+}

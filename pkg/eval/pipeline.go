@@ -1,0 +1,153 @@
+package eval
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
+	"github.com/flowstitch/flowstitch/pkg/session"
+)
+
+// Lateness is how far the clock stays behind the newest end: an aggregation
+// interval of 60 s and 5 min, the default of ingest.
+const Lateness = 360
+
+// Statement is an alert and the time at which it was said: the end time of the
+// newest record that had been read by then.
+type Statement struct {
+	alert.Alert
+	Said flow.Time
+}
+
+// Pipeline is one partition of the whole, in memory.
+type Pipeline struct {
+	Set        *detect.Settings
+	table      *session.Table
+	active     int64
+	combiner   *detect.Combiner
+	evaluator  *detect.Evaluator
+	now        flow.Time
+	offset     int64
+	partition  int32
+	Statements []Statement
+	Records    int
+	Events     int
+	Obs, Bytes int // observations and their size on the wire
+	buf        []byte
+}
+
+// NewPipeline returns a pipeline with the given settings.
+func NewPipeline(set *detect.Settings) *Pipeline {
+	cfg := session.Default()
+	return &Pipeline{
+		Set: set, table: session.NewTable(cfg), active: cfg.Active, now: flow.MinTime,
+		combiner: detect.NewCombiner(set), evaluator: detect.NewEvaluator(set, detect.Detectors(set)),
+	}
+}
+
+// Full implements detect.Sink: the pipeline takes everything.
+func (p *Pipeline) Full() bool { return false }
+
+// Observe implements detect.Sink by way of the wire format.
+func (p *Pipeline) Observe(o *detect.Observation) {
+	p.buf = detect.AppendObservation(p.buf[:0], o)
+	p.Obs++
+	p.Bytes += len(p.buf)
+	var back detect.Observation
+	if err := detect.ParseObservation(p.buf, &back); err != nil {
+		panic(fmt.Sprintf("an observation does not survive the wire: %v", err)) // a bug, which an evaluation must not hide
+	}
+	p.evaluator.Fold(&back, p)
+}
+
+// Alert implements detect.AlertSink.
+func (p *Pipeline) Alert(a *alert.Alert) { p.Statements = append(p.Statements, Statement{*a, p.now}) }
+
+func (p *Pipeline) event(e *session.Event) {
+	p.Events++
+	p.combiner.Fold(e, p.partition, p.offset, p)
+	p.offset++
+}
+
+// Record feeds one record; they come in the order of their ends.
+func (p *Pipeline) Record(r *flow.Record) {
+	if r.End > p.now {
+		p.Advance(r.End)
+	}
+	p.Records++
+	p.table.Observe(r, p.partition, int64(p.Records), p.event)
+}
+
+// Advance tells that the newest end is now.
+func (p *Pipeline) Advance(now flow.Time) {
+	p.now = now
+	p.table.Tick(int64(now)*1000, p.event)
+	p.combiner.Tick(int64(now)*1000, p)
+	p.clock(now.Add(-Lateness))
+}
+
+func (p *Pipeline) clock(c flow.Time) {
+	p.table.Advance(c, p.event, nil)
+	c = c.Add(-p.active)
+	p.combiner.Advance(c, p)
+	p.evaluator.Advance(p.Set.Watermark(c), p)
+}
+
+// Finish lets the silence after the last record pass, a minute at a time, as a
+// live stream would, and then ends.
+func (p *Pipeline) Finish() {
+	for end := p.now.Add(Lateness + p.active + 2*p.Set.Pane); p.now < end; {
+		p.Advance(p.now.Add(60))
+	}
+	p.table.Advance(flow.MaxTime, p.event, nil)
+	p.combiner.Advance(flow.MaxTime, p)
+	p.evaluator.Advance(flow.MaxTime, p)
+}
+
+type records struct {
+	list   []flow.Record
+	owners *flowlog.Owners
+	reject error
+}
+
+// Record implements flowlog.Sink.
+func (r *records) Record(rec *flow.Record) { r.list = append(r.list, rec.Clone()) }
+
+// Reject implements flowlog.Sink.
+func (r *records) Reject(j *flowlog.Reject) {
+	if r.reject == nil {
+		r.reject = fmt.Errorf("line %d was rejected: %s", j.Origin.Line, j.Reason)
+	}
+}
+
+// ReadLog decodes a flow log and brings it into the order in which its records
+// would have arrived: by end, then start.
+func ReadLog(in io.Reader, name string) ([]flow.Record, error) {
+	d, err := flowlog.New(flowlog.Config{})
+	if err != nil {
+		return nil, err
+	}
+	owners, err := flowlog.NewOwners(flowlog.OwnersConfig{})
+	if err != nil {
+		return nil, err
+	}
+	out := records{owners: owners}
+	if err := d.Stream(in, flow.Origin{Source: name}, &out); err != nil {
+		return nil, err
+	}
+	if out.reject != nil {
+		return nil, out.reject
+	}
+	slices.SortStableFunc(out.list, func(a, b flow.Record) int {
+		return cmp.Or(cmp.Compare(a.End, b.End), cmp.Compare(a.Start, b.Start))
+	})
+	for i := range out.list {
+		owners.Stamp(&out.list[i])
+	}
+	return out.list, nil
+}
