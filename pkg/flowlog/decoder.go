@@ -81,6 +81,7 @@ type Decoder struct {
 	stats   Stats
 
 	rec     flow.Record // reused for every line
+	raw     []byte      // the line of rec
 	rej     Reject
 	scratch scratch
 }
@@ -144,6 +145,11 @@ func alternatives(s string) ([]*Format, error) {
 	}
 	return out, nil
 }
+
+// Raw returns the line that the record was read from, for a [Sink] that refuses
+// it, during the call of the sink; nil where it was not a line of text
+// (transformed JSON, Parquet).
+func (d *Decoder) Raw() []byte { return d.raw }
 
 // Stats returns the counts so far.
 func (d *Decoder) Stats() Stats { return d.stats }

@@ -99,6 +99,7 @@ func (d *Decoder) try(s *source, f *Format, line []byte, extra bool) failure {
 	if n > 0 {
 		d.stats.Extra++
 	}
+	d.raw = line
 	d.deliver(s, f)
 	return failure{}
 }

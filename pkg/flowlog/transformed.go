@@ -62,6 +62,7 @@ func (d *Decoder) finish(s *source, f *fields) bool {
 	if !f.fail.ok() {
 		return false
 	}
+	d.raw = nil
 	d.deliver(s, &layout)
 	return true
 }
