@@ -44,6 +44,10 @@ type Bucket interface {
 	Restore(b []byte) error
 }
 
+// Closer is a Bucket that wants to know when this process lets go of it, for
+// its gauges. It changes no state.
+type Closer interface{ Close() }
+
 // Message is a data record of an input partition. Key and Value are valid
 // during the call only.
 type Message struct {

@@ -54,26 +54,28 @@ func parseOwner(b []byte) (owner, error) {
 
 // position is where a partition's committed output ends: all of what the
 // records below offset put out, and the first emitted records of what the one
-// at offset puts out. start is where the partition was begun, which holds for
-// buckets that have no snapshot yet.
+// at offset puts out. start is where the partition was begun and config the
+// configuration it was begun under, which hold for buckets without a snapshot.
 type position struct {
 	topic   [16]byte // the input topic's id: another topic of the same name has other offsets
 	start   int64
 	offset  int64
 	emitted uint64
+	config  uint64
 }
 
 func (p *position) append(b []byte) []byte {
 	b = append(b, p.topic[:]...)
 	b = binary.AppendVarint(b, p.start)
 	b = binary.AppendVarint(b, p.offset)
-	return binary.AppendUvarint(b, p.emitted)
+	b = binary.AppendUvarint(b, p.emitted)
+	return binary.LittleEndian.AppendUint64(b, p.config)
 }
 
 func parsePosition(b []byte) (p position, err error) {
 	r := reader{b: b}
 	copy(p.topic[:], r.take(16))
-	p.start, p.offset, p.emitted = r.varint(), r.varint(), r.uvarint()
+	p.start, p.offset, p.emitted, p.config = r.varint(), r.varint(), r.uvarint(), fixed64(&r)
 	return p, r.err()
 }
 

@@ -26,6 +26,7 @@ type partition struct {
 	offset  int64   // of the next record, or of the one that is unfinished
 	emitted uint64  // by the unfinished record so far
 	start   int64
+	begun   uint64   // configuration at start
 	done    position // what is committed: output below it is discarded
 	buckets []bucketState
 	mark    unfinished
@@ -206,7 +207,7 @@ func (p *partition) poison(m *Message, why error) {
 
 // position is what a transaction that ends now commits.
 func (p *partition) position() position {
-	return position{topic: p.topic, start: p.start, offset: p.offset, emitted: p.emitted}
+	return position{topic: p.topic, start: p.start, offset: p.offset, emitted: p.emitted, config: p.begun}
 }
 
 // finish ends the mark that is unfinished, as far as tx has room.
@@ -253,8 +254,8 @@ type folds interface {
 // that the ledger does not know begins.
 func restore(id int32, topic [16]byte, inName string, ledger map[string][]byte, fs folds, first int64) (*partition, error) {
 	fold, hash := fs.current()
-	p := &partition{id: id, topic: topic, inName: inName, fold: fold, clock: newClock(), start: first}
-	p.done = position{topic: topic, start: first, offset: first}
+	p := &partition{id: id, topic: topic, inName: inName, fold: fold, clock: newClock(), start: first, begun: hash}
+	p.done = position{topic: topic, start: first, offset: first, config: hash}
 	if v, ok := ledger[namePosition(id)]; ok {
 		var err error
 		if p.done, err = parsePosition(v); err != nil {
@@ -263,7 +264,7 @@ func restore(id int32, topic [16]byte, inName string, ledger map[string][]byte, 
 		if p.done.topic != topic {
 			return nil, fmt.Errorf("stage: the ledger holds positions in another topic %s than the one that exists now: it was deleted and made again; delete the ledger topic too, or run under a new prefix", inName)
 		}
-		p.start = p.done.start
+		p.start, p.begun = p.done.start, p.done.config
 	}
 	p.buckets = make([]bucketState, fold.Buckets())
 	oldest := int64(-1)
@@ -274,9 +275,9 @@ func restore(id int32, topic [16]byte, inName string, ledger map[string][]byte, 
 			return nil, err
 		}
 		if !ok {
-			*b = bucketState{Bucket: fold.NewBucket(id, i), from: p.start, config: hash}
-			s = snapshot{offset: p.start, clock: newClock()}
-		} else if err := p.load(b, i, &s, fs); err != nil {
+			s = snapshot{offset: p.start, clock: newClock(), config: p.begun, buckets: len(p.buckets)}
+		}
+		if err := p.load(b, i, &s, ok, fs); err != nil {
 			return nil, err
 		}
 		if oldest < 0 || s.offset < oldest {
@@ -290,8 +291,8 @@ func restore(id int32, topic [16]byte, inName string, ledger map[string][]byte, 
 }
 
 // load restores one bucket under the configuration of its snapshot, which is
-// also what its tail was folded under.
-func (p *partition) load(b *bucketState, i int, s *snapshot, fs folds) error {
+// also what its tail was folded under. Without a snapshot it begins empty.
+func (p *partition) load(b *bucketState, i int, s *snapshot, written bool, fs folds) error {
 	if s.buckets != len(p.buckets) {
 		return fmt.Errorf("stage: partition %d was cut into %d buckets and is now to have %d: that moves keys; run under a new layout", p.id, s.buckets, len(p.buckets))
 	}
@@ -302,7 +303,11 @@ func (p *partition) load(b *bucketState, i int, s *snapshot, fs folds) error {
 			return err
 		}
 	}
-	*b = bucketState{Bucket: fold.NewBucket(p.id, i), from: s.offset, config: s.config, chunks: 1 + max(0, len(s.body)-1)/maxChunk}
+	*b = bucketState{Bucket: fold.NewBucket(p.id, i), from: s.offset, config: s.config}
+	if !written {
+		return nil
+	}
+	b.chunks = 1 + max(0, len(s.body)-1)/maxChunk
 	if err := b.Restore(s.body); err != nil {
 		return fmt.Errorf("stage: restoring partition %d bucket %d: %w", p.id, i, err)
 	}

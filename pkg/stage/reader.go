@@ -159,6 +159,11 @@ func (w *foldWorker) restoreAll(ctx context.Context, ledger map[string][]byte) e
 func (w *foldWorker) Close() {
 	for _, p := range w.parts {
 		w.st.m.show(p.id, nil)
+		for i := range p.buckets {
+			if b, ok := p.buckets[i].Bucket.(Closer); ok {
+				b.Close()
+			}
+		}
 	}
 	if w.cl != nil {
 		w.cl.Close()
@@ -301,6 +306,7 @@ func (w *foldWorker) positions(tx *Tx) {
 			continue
 		}
 		if at := p.position(); at != w.written[p.id] {
+			w.storeConfig(tx)
 			tx.put(namePosition(p.id), at.append(nil))
 			w.written[p.id] = at
 		}
@@ -331,17 +337,23 @@ func (w *foldWorker) watermarks(tx *Tx) {
 	}
 }
 
-// snapshot writes one bucket, and the configuration that it was made under if
-// the ledger does not hold it yet.
-func (w *foldWorker) snapshot(p *partition, i int, tx *Tx) {
-	if !w.stored {
-		config := w.spec.Config
-		if config == nil {
-			config = []byte{} // nil would be a deletion
-		}
-		tx.put(nameConfig(w.hash), config)
-		w.stored = true
+// storeConfig puts the configuration into the ledger, before the first record
+// that refers to it.
+func (w *foldWorker) storeConfig(tx *Tx) {
+	if w.stored {
+		return
 	}
+	config := w.spec.Config
+	if config == nil {
+		config = []byte{} // nil would be a deletion
+	}
+	tx.put(nameConfig(w.hash), config)
+	w.stored = true
+}
+
+// snapshot writes one bucket.
+func (w *foldWorker) snapshot(p *partition, i int, tx *Tx) {
+	w.storeConfig(tx)
 	n := p.snapshot(i, tx, &w.roll.buf)
 	w.roll.at(p.id, i)
 	w.st.m.snapshots.Inc()
@@ -378,7 +390,7 @@ func (w *foldWorker) Drain(_ context.Context, tx *Tx) (done bool, err error) {
 func (w *foldWorker) show() {
 	for _, p := range w.parts {
 		s := &partitionState{
-			position: p.offset, end: w.ends[p.id], clock: p.clock.clock, tickMS: p.clock.tick, oldest: w.roll.oldest(p.id),
+			position: p.offset, end: w.ends[p.id], clock: p.settled.clock, tickMS: p.clock.tick, oldest: w.roll.oldest(p.id),
 		}
 		unspoken, holding := p.clock.behind()
 		s.behind = unspoken + holding
