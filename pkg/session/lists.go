@@ -73,7 +73,11 @@ func (t *Table) leave(i uint32) {
 // marks has reached wall, in Unix milliseconds. It emits the updates that are
 // due and changes no final fact.
 func (t *Table) Tick(wall int64, emit Emit) {
-	if d := uint32(wall / 100); t.wall == 0 || int32(d-t.wall) > 0 {
+	d := uint32(wall / 100)
+	if t.wall == 0 {
+		t.begin(d)
+	}
+	if int32(d-t.wall) > 0 {
 		t.wall = d
 	}
 	for l := listNew; l <= listNew1; l++ {
@@ -88,6 +92,16 @@ func (t *Table) Tick(wall int64, emit Emit) {
 			} else {
 				t.join(i, listRest)
 			}
+		}
+	}
+}
+
+// begin dates what arrived before the first tick by that tick.
+func (t *Table) begin(d uint32) {
+	t.wall = d
+	for l := range t.lists {
+		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+			t.entries.at(i).wall = d
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestBothDirectionsAreOneSession(t *testing.T) {
 				t.Fatalf("verdict %v", v)
 			}
 		}
-		tab.Tick(1_000_000_000, emit)
+		tab.Tick(1_000_000_000, emit) // dates what has arrived
 		tab.Tick(1_000_002_000, emit)
 		if !tab.Advance(flow.MaxTime, emit, nil) {
 			t.Fatal("not done")
