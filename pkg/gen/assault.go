@@ -130,6 +130,7 @@ func (x *assault) talk(s *Stream, k int64) talk {
 		}
 	case KindICMPErrors:
 		t.client.Port, t.server.Port = 0, 0
+	default:
 	}
 	if t.clientPoint >= 0 {
 		if !h.addr.Is4() {
@@ -198,6 +199,7 @@ func (x *assault) shape(s *Stream, t *talk) {
 	case KindNewService:
 		t.tcp(1500+r.n(500), 6000+r.n(4000))
 		t.end += 4
+	default: // a gap has no session
 	}
 }
 
@@ -241,8 +243,9 @@ func (s *Stream) open(point int16, port uint16) bool {
 		return port == 445
 	case RoleIntranet:
 		return port == 443
+	default:
+		return false
 	}
-	return false
 }
 
 // skip writes a SKIPDATA record for the minute that an interface lost.

@@ -67,8 +67,9 @@ func (k Kind) Expect() string {
 		return "inbound-icmp-errors"
 	case KindGap:
 		return "coverage-gap"
+	default:
+		return string(k)
 	}
-	return string(k)
 }
 
 // outward reports that the attacker is a host of ours.
@@ -182,8 +183,9 @@ func attackDefaults(a Attack) Attack {
 		return Attack{Ports: []uint16{53}, Count: 100}
 	case KindNewService:
 		return Attack{Ports: []uint16{4444}, Count: 30}
+	default:
+		return Attack{Count: periods}
 	}
-	return Attack{Count: periods}
 }
 
 // topPorts are tried first by a scan, as nmap does; the rest follow in order.

@@ -1,0 +1,467 @@
+package alert
+
+import (
+	"bytes"
+	"encoding/csv"
+	stdjson "encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+// facts is the directory of checked facts beside the checkout; the test is
+// skipped where it is not there.
+func facts(t testing.TB, name string) string {
+	t.Helper()
+	p := filepath.Join("..", "..", "..", "shared", "facts", name)
+	if _, err := os.Stat(p); err != nil {
+		t.Skipf("../shared/facts/%s is not beside this checkout: nothing to validate against", name)
+	}
+	return p
+}
+
+func encode(t testing.TB, o Options, a *Alert) []byte {
+	t.Helper()
+	b, err := NewEncoder(o).Append(nil, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestOneLine holds what every consumer needs: one object, one line, UTF-8,
+// bounded, and the same bytes again.
+func TestOneLine(t *testing.T) {
+	for name, a := range samples() {
+		for _, o := range []Options{{}, {Schema: OCSF15}, {Schema: OCSF11}, {Format: ECS}} {
+			b := encode(t, o, a)
+			if !utf8.Valid(b) || bytes.ContainsAny(b, "\n\r") || len(b) > MaxSize || b[0] != '{' {
+				t.Errorf("%s, %v %v: %d bytes, not one line of UTF-8 below %d", name, o.Format, o.Schema, len(b), MaxSize)
+			}
+			if !stdjson.Valid(b) {
+				t.Errorf("%s, %v: not JSON", name, o.Format)
+			}
+			if again := encode(t, o, a); !bytes.Equal(again, b) {
+				t.Errorf("%s, %v: encoding twice gives two encodings", name, o.Format)
+			}
+		}
+	}
+}
+
+func TestActivityIsNeeded(t *testing.T) {
+	if _, err := NewEncoder(Options{}).Append(nil, &Alert{}); err == nil {
+		t.Error("an alert without an activity was encoded")
+	}
+}
+
+func TestOCSFStrict(t *testing.T) {
+	for _, file := range []string{"ocsf-detection_finding.strict.schema.json", "ocsf-detection_finding.schema.json"} {
+		schema, err := jsonschema.NewCompiler().Compile(facts(t, "ocsf-schema/"+file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, a := range samples() {
+			b := encode(t, Options{}, a)
+			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := schema.Validate(doc); err != nil {
+				t.Errorf("%s against %s: %v", name, file, err)
+			}
+		}
+	}
+}
+
+// objects maps where an attribute stands to the OCSF object that it holds.
+var objects = map[string]string{
+	"finding_info": "finding_info", "metadata": "metadata", "cloud": "cloud", "resources": "resource_details",
+	"evidences": "evidences", "observables": "observable", "attacks": "attack", "analytic": "analytic",
+	"tactic": "tactic", "technique": "technique", "sub_technique": "sub_technique", "product": "product",
+	"account": "account", "src_endpoint": "network_endpoint", "dst_endpoint": "network_endpoint",
+	"connection_info": "network_connection_info", "anomaly_analyses": "anomaly_analysis",
+	"analysis_targets": "analysis_target", "anomalies": "anomaly", "baselines": "baseline",
+	"observations": "observation", "timespan": "timespan",
+}
+
+// TestOldSchemas: an older version gets no attribute that it does not have, and
+// no value that it does not list.
+func TestOldSchemas(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("testdata", "ocsf-attributes.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]stdjson.RawMessage
+	if err := stdjson.Unmarshal(raw, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Schema{OCSF15, OCSF11} {
+		var known map[string][]string
+		if err := stdjson.Unmarshal(file[s.String()], &known); err != nil {
+			t.Fatal(err)
+		}
+		for name, a := range samples() {
+			var doc map[string]any
+			if err := stdjson.Unmarshal(encode(t, Options{Schema: s}, a), &doc); err != nil {
+				t.Fatal(err)
+			}
+			checkAttributes(t, name+" "+s.String(), known, "detection_finding", doc)
+			meta := doc["metadata"].(map[string]any)
+			if meta["version"] != s.String() {
+				t.Errorf("%s: metadata.version %v", name, meta["version"])
+			}
+			if s == OCSF11 {
+				analytic := doc["finding_info"].(map[string]any)["analytic"].(map[string]any)
+				profiles, _ := meta["profiles"].([]any)
+				if analytic["type_id"].(float64) > 4 || doc["action_id"] != nil || slices.Contains(profiles, any(profileControl)) {
+					t.Errorf("%s: values that 1.1.0 does not have: %v %v", name, analytic, profiles)
+				}
+			}
+		}
+	}
+}
+
+func checkAttributes(t *testing.T, where string, known map[string][]string, object string, doc map[string]any) {
+	t.Helper()
+	for k, v := range doc {
+		if !slices.Contains(known[object], k) {
+			t.Errorf("%s: %s has no attribute %s", where, object, k)
+		}
+		next, ok := objects[k]
+		if !ok {
+			continue
+		}
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
+		}
+		for _, x := range list {
+			checkAttributes(t, where, known, next, x.(map[string]any))
+		}
+	}
+}
+
+// TestECSFields: every field outside our own namespace is a field of ECS, of
+// its type, an array where ECS wants one, and a value that it allows.
+func TestECSFields(t *testing.T) {
+	f, err := os.Open(facts(t, "ecs-fields.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string][]string{}
+	for _, r := range rows[1:] {
+		fields[r[0]] = r
+	}
+	for name, a := range samples() {
+		var doc map[string]any
+		b := encode(t, Options{Format: ECS}, a)
+		if err := stdjson.Unmarshal(b, &doc); err != nil {
+			t.Fatal(err)
+		}
+		delete(doc, "flowstitch")
+		checkECS(t, name, fields, "", doc)
+		event := doc["event"].(map[string]any)
+		if event["kind"] != "alert" || !strings.HasPrefix(event["dataset"].(string), event["module"].(string)+".") {
+			t.Errorf("%s: event %v", name, event)
+		}
+	}
+}
+
+func checkECS(t *testing.T, where string, fields map[string][]string, path string, v any) {
+	t.Helper()
+	row, isField := fields[path]
+	if m, ok := v.(map[string]any); ok && (!isField || row[1] == "object") {
+		for k, x := range m {
+			if isField { // labels: a flat object of keywords
+				if _, ok := x.(string); !ok || strings.Contains(k, ".") {
+					t.Errorf("%s: %s.%s is no keyword", where, path, k)
+				}
+				continue
+			}
+			checkECS(t, where, fields, strings.TrimPrefix(path+"."+k, "."), x)
+		}
+		return
+	}
+	if !isField {
+		t.Errorf("%s: %s is no field of ECS %s", where, path, ECSVersion)
+		return
+	}
+	list, isList := v.([]any)
+	if isList != (row[3] == "array") {
+		t.Errorf("%s: %s: array %v, ECS says %q", where, path, isList, row[3])
+	}
+	if !isList {
+		list = []any{v}
+	}
+	for _, x := range list {
+		checkECSValue(t, where, row, x)
+	}
+}
+
+func checkECSValue(t *testing.T, where string, row []string, x any) {
+	t.Helper()
+	s, isString := x.(string)
+	switch row[1] {
+	case "long", "float":
+		if _, ok := x.(float64); !ok {
+			t.Errorf("%s: %s is %T, ECS says %s", where, row[0], x, row[1])
+		}
+	case "ip":
+		if _, err := flow.ParseAddr(s); err != nil {
+			t.Errorf("%s: %s: %v", where, row[0], err)
+		}
+	default:
+		if !isString {
+			t.Errorf("%s: %s is %T, ECS says %s", where, row[0], x, row[1])
+		}
+	}
+	if row[4] != "" && !slices.Contains(strings.FieldsFunc(row[4], func(r rune) bool { return r == '|' || r == ';' || r == ',' }), s) {
+		t.Errorf("%s: %s is %q, allowed are %s", where, row[0], s, row[4])
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for _, name := range []string{"scan", "beacon", "gap"} {
+		a := samples()[name]
+		for file, got := range map[string][]byte{
+			name + ".ocsf-1.8.0.json": pretty(t, encode(t, Options{Version: "1.2.3"}, a)),
+			name + ".ocsf-1.1.0.json": pretty(t, encode(t, Options{Version: "1.2.3", Schema: OCSF11}, a)),
+			name + ".ecs.json":        pretty(t, encode(t, Options{Version: "1.2.3", Format: ECS}, a)),
+			name + ".txt":             AppendText(nil, a, false),
+		} {
+			path := filepath.Join("testdata", file)
+			if *update {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), string(got)); d != "" {
+				t.Errorf("%s (go test ./pkg/alert -update):\n%s", path, d)
+			}
+		}
+	}
+}
+
+func pretty(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := stdjson.Indent(&out, b, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
+}
+
+func TestCommunityID(t *testing.T) {
+	f, err := os.Open(facts(t, "community-id-vectors.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, r := range rows[1:] {
+		seed, _ := strconv.ParseUint(r[1], 10, 16)
+		proto, _ := strconv.ParseUint(r[3], 10, 8)
+		sport, _ := strconv.ParseUint(r[6], 10, 16)
+		dport, _ := strconv.ParseUint(r[7], 10, 16)
+		a := flow.Endpoint{Addr: flow.MustAddr(r[4]), Port: uint16(sport)}
+		b := flow.Endpoint{Addr: flow.MustAddr(r[5]), Port: uint16(dport)}
+		got := CommunityID(uint16(seed), uint8(proto), a, b)
+		if proto == protoICMP || proto == protoICMPv6 {
+			if got != "" {
+				t.Errorf("ICMP has no Community ID without type and code, got %s", got)
+			}
+			continue
+		}
+		if r[2] != "base64" {
+			continue // the same hash, written in hex
+		}
+		n++
+		if got != r[9] || CommunityID(uint16(seed), uint8(proto), b, a) != r[9] {
+			t.Errorf("%v: %s, want %s", r[:8], got, r[9])
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d vectors were compared", n)
+	}
+}
+
+// TestPinnedCommunityID needs no facts: the example of the specification's README.
+func TestPinnedCommunityID(t *testing.T) {
+	a := flow.Endpoint{Addr: flow.MustAddr("128.232.110.120"), Port: 34855}
+	b := flow.Endpoint{Addr: flow.MustAddr("66.35.250.204"), Port: 80}
+	if got := CommunityID(0, 6, a, b); got != "1:LQU9qZlK+B5F3KDmev6m5PMibrg=" {
+		t.Error(got)
+	}
+	if CommunityID(0, 6, a, flow.Endpoint{}) != "" {
+		t.Error("an address that is none has a Community ID")
+	}
+}
+
+func TestRecord(t *testing.T) {
+	a := samples()["scan"]
+	r, err := NewEncoder(Options{Source: "/flowstitch/staging"}).Record(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(r.Key) != a.UID.String() || r.Timestamp != 1_772_440_079_000 || len(r.Value) == 0 {
+		t.Errorf("key %q, timestamp %d", r.Key, r.Timestamp)
+	}
+	want := map[string]string{
+		"content-type": "application/json", "ce_specversion": "1.0", "ce_source": "/flowstitch/staging",
+		"ce_type": "io.flowstitch.finding.create", "ce_id": a.UID.String() + "-1", "ce_time": "2026-03-02T08:27:59Z",
+		"ce_subject": "198.51.100.78", "ce_dataschema": "https://schema.ocsf.io/1.8.0/classes/detection_finding",
+		"ce_partitionkey": a.UID.String(), "ce_severity": "Medium", "ce_verdict": "provisional",
+	}
+	got := map[string]string{}
+	for _, h := range r.Headers {
+		got[h.Key] = h.Value
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	for name, a := range samples() {
+		r, err := NewEncoder(Options{}).Record(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range r.Headers {
+			if h.Value == "" || !utf8.ValidString(h.Value) || len(h.Value) > maxWord {
+				t.Errorf("%s: header %s is %q", name, h.Key, h.Value)
+			}
+		}
+	}
+}
+
+// TestParseShowsTheSame: what is printed from the topic is what would have been
+// printed where the alert was raised.
+func TestParseShowsTheSame(t *testing.T) {
+	for _, name := range []string{"scan", "beacon", "icmp", "gap", "withdrawn"} {
+		a := samples()[name]
+		for _, o := range []Options{{}, {Schema: OCSF15}, {Schema: OCSF11}, {Format: ECS}} {
+			back, err := Parse(encode(t, o, a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := *a
+			want.Detector.Doc = NewEncoder(o).doc(a)
+			if d := cmp.Diff(string(AppendText(nil, &want, false)), string(AppendText(nil, back, false))); d != "" {
+				t.Errorf("%s %v %v:\n%s", name, o.Format, o.Schema, d)
+			}
+			if back.UID != a.UID || back.Sequence != a.Sequence || back.Status() != a.Status() || back.Time != a.Time {
+				t.Errorf("%s %v: %+v", name, o.Format, back)
+			}
+		}
+	}
+	for _, bad := range []string{"", "{}", "null", "[]", `{"class_uid":4001}`, `{"class_uid":2004}`, `{"ecs":{"version":"9"}}`, `{"class_uid":"x"}`} {
+		if _, err := Parse([]byte(bad)); err == nil {
+			t.Errorf("taken for an alert: %s", bad)
+		}
+	}
+}
+
+func TestTextIsSafe(t *testing.T) {
+	b := string(AppendText(nil, userRule(), false))
+	for _, r := range b {
+		if r != '\n' && (r < ' ' || r == 0x7f) {
+			t.Errorf("control character %q on a terminal: %q", r, b)
+		}
+	}
+	if c := string(AppendText(nil, samples()["scan"], true)); !strings.Contains(c, "\x1b[1;33mMEDIUM\x1b[0m") {
+		t.Errorf("no colour: %q", c)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for in, want := range map[string]Schema{"": OCSF18, "1.8.0": OCSF18, "1.8": OCSF18, "1.5.0": OCSF15, "1.1": OCSF11} {
+		if got, err := ParseSchema(in); err != nil || got != want {
+			t.Errorf("ParseSchema(%q): %v, %v", in, got, err)
+		}
+	}
+	if _, err := ParseSchema("2.0.0"); err == nil {
+		t.Error("schema 2.0.0 was taken")
+	}
+	for in, want := range map[string]Format{"": OCSF, "ocsf": OCSF, "ECS": ECS} {
+		if got, err := ParseFormat(in); err != nil || got != want {
+			t.Errorf("ParseFormat(%q): %v, %v", in, got, err)
+		}
+	}
+	if _, err := ParseFormat("cef"); err == nil {
+		t.Error("format cef was taken")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for name, a := range samples() {
+		if name == "worst" { // too large to mutate with profit
+			continue
+		}
+		for _, o := range []Options{{}, {Schema: OCSF11}, {Format: ECS}} {
+			if b, err := NewEncoder(o).Append(nil, a); err == nil {
+				f.Add(b)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := Parse(b)
+		if err != nil {
+			return
+		}
+		AppendText(nil, a, true)
+		if a.Activity < Create || a.Activity > Close {
+			return
+		}
+		for _, o := range []Options{{}, {Format: ECS}} {
+			out, err := NewEncoder(o).Append(nil, a)
+			if err != nil || len(out) > MaxSize || bytes.ContainsAny(out, "\n\r") {
+				t.Fatalf("%d bytes, %v", len(out), err)
+			}
+			if _, err := Parse(out); err != nil {
+				t.Fatalf("our own encoding does not parse: %v", err)
+			}
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	a := samples()["scan"]
+	for name, o := range map[string]Options{"ocsf": {}, "ecs": {Format: ECS}} {
+		b.Run(name, func(b *testing.B) {
+			e := NewEncoder(o)
+			buf, err := e.Append(nil, a)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(buf)))
+			b.ReportAllocs()
+			for b.Loop() {
+				buf, _ = e.Append(buf[:0], a)
+			}
+		})
+	}
+}
