@@ -3,6 +3,7 @@ package flowlog
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
@@ -84,9 +85,46 @@ func BenchmarkV2(b *testing.B) {
 	b.Run("bare", func(b *testing.B) { benchmarkBare(b, V2(), lineV2) })
 	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, V2().String(), lineV2) })
 	b.Run("inferred", func(b *testing.B) { benchmarkDecode(b, "", lineV2) })
+	b.Run("ratio", func(b *testing.B) { benchmarkRatio(b, V2(), lineV2) })
 }
 
 func BenchmarkV5(b *testing.B) {
 	b.Run("bare", func(b *testing.B) { benchmarkBare(b, UpTo(5), lineV5) })
 	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, UpTo(5).String(), lineV5) })
+	b.Run("ratio", func(b *testing.B) { benchmarkRatio(b, UpTo(5), lineV5) })
+}
+
+// benchmarkRatio runs the bare loop and the decoder in turns over the same
+// lines and reports how many times as long the decoder takes, by the fastest
+// round of each: what else the machine does then matters little.
+func benchmarkRatio(b *testing.B, f *Format, line string) {
+	var numeric [64]bool
+	var out [64]uint64
+	var tokens [64][]byte
+	for i := range f.cols {
+		numeric[i] = f.cols[i].op >= opPackets
+	}
+	data := bytes.Repeat([]byte(line+"\n"), 200)
+	d := mustNew(b, Config{Format: f.String()})
+	var c count
+	var sink Sink = &c
+	fastBare, fastDecode := time.Duration(1<<62), time.Duration(1<<62)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		t0 := time.Now()
+		for rest := data; len(rest) > 0; {
+			j := bytes.IndexByte(rest, '\n')
+			bare(rest[:j], &numeric, &out, &tokens)
+			rest = rest[j+1:]
+		}
+		t1 := time.Now()
+		d.Payload(data, flow.Origin{}, sink)
+		fastBare, fastDecode = min(fastBare, t1.Sub(t0)), min(fastDecode, time.Since(t1))
+	}
+	if c.rejects != 0 {
+		b.Fatal("rejects")
+	}
+	b.ReportMetric(float64(fastDecode)/float64(fastBare), "x-bare")
+	b.ReportMetric(float64(fastDecode)/200, "ns/line")
 }

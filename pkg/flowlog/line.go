@@ -57,6 +57,9 @@ var extraNames = [maxExtra]string{
 type row struct {
 	rec  *flow.Record
 	seen uint32 // bit op: the field had a value
+	// num holds the numbers until settle puts them into rec: a store by index is
+	// cheaper than a jump for each.
+	num [opCount - opPackets]uint64
 }
 
 // parse reads the columns of line into w.rec, whose fields must be zero, and
@@ -81,6 +84,7 @@ func (f *Format) parse(line []byte, w *row) (extra int, fail failure) {
 			return 0, failure{class: wh.class(), col: c, what: wh, op: f.cols[c].op}
 		}
 	}
+	w.settle()
 	if i < n {
 		extra = w.extras(line[i:])
 	}
@@ -99,11 +103,14 @@ func (w *row) field(c *column, line []byte, i int) (int, what) {
 			return i, whatTooBig
 		}
 		w.seen |= 1 << c.op
-		w.number(c.op, v)
+		w.num[c.op-opPackets] = v
 		return j, whatNone
 	}
 	if p := address(w.rec, c.op); p != nil {
-		j := w.address(p, line, i)
+		j := ipv4(p, line, i)
+		if j == 0 {
+			j = anyAddress(p, line, i)
+		}
 		if j < 0 {
 			return i, whatNotAddress
 		}
@@ -136,30 +143,15 @@ func number(b []byte, i int) (v uint64, j int) {
 	return v, j
 }
 
-func (w *row) number(o op, v uint64) {
-	r := w.rec
-	switch o {
-	case opSrcPort:
-		r.Src.Port = uint16(v)
-	case opDstPort:
-		r.Dst.Port = uint16(v)
-	case opProtocol:
-		r.Protocol = uint8(v)
-	case opPackets:
-		r.Packets = v
-	case opBytes:
-		r.Bytes = v
-	case opStart:
-		r.Start = flow.Time(v)
-	case opEnd:
-		r.End = flow.Time(v)
-	case opVersion:
-		r.Version = uint8(v)
-	case opFlags:
-		r.TCPFlags, r.HasFlags = uint8(v), true
-	case opPath:
-		r.Path = uint8(v)
-	}
+// settle puts the numbers into the record.
+func (w *row) settle() {
+	r, n := w.rec, &w.num
+	r.Packets, r.Bytes = n[opPackets-opPackets], n[opBytes-opPackets]
+	r.Start, r.End = flow.Time(n[opStart-opPackets]), flow.Time(n[opEnd-opPackets])
+	r.Src.Port, r.Dst.Port = uint16(n[opSrcPort-opPackets]), uint16(n[opDstPort-opPackets])
+	r.Protocol, r.Version = uint8(n[opProtocol-opPackets]), uint8(n[opVersion-opPackets])
+	r.TCPFlags, r.HasFlags = uint8(n[opFlags-opPackets]), w.seen&(1<<opFlags) != 0
+	r.Path = uint8(n[opPath-opPackets])
 }
 
 // address returns where an address column goes, or nil for another column.
@@ -177,11 +169,9 @@ func address(r *flow.Record, o op) *flow.Addr {
 	return nil
 }
 
-// address reads an address at i and returns where it ends, or -1.
-func (w *row) address(p *flow.Addr, line []byte, i int) int {
-	if j := ipv4(p, line, i); j > 0 {
-		return j
-	}
+// anyAddress reads an address in any spelling at i and returns where it ends, or
+// -1. The IPv6 address :: is no address of an endpoint.
+func anyAddress(p *flow.Addr, line []byte, i int) int {
 	j := end(line, i)
 	ip, err := netip.ParseAddr(unsafe.String(&line[i], j-i))
 	if err != nil || ip.Zone() != "" || ip.IsUnspecified() && ip.Is6() {
@@ -193,31 +183,42 @@ func (w *row) address(p *flow.Addr, line []byte, i int) int {
 
 // ipv4 reads a dotted quad at i, up to a space or the end, and returns where it
 // ends, or 0 when it is none. A leading zero is refused: some readers take it
-// for octal, so its meaning is in doubt.
+// for octal, so its meaning is in doubt. Masking the index with 15 spares the
+// bounds checks; a quad and the space behind it never have more than 16 bytes.
 func ipv4(p *flow.Addr, b []byte, i int) int {
-	var quad [4]byte
+	var last [16]byte // of a line that ends within 16 bytes, padded with spaces
+	q := &last
+	if len(b)-i >= 16 {
+		q = (*[16]byte)(b[i:])
+	} else {
+		last[copy(last[:], b[i:])] = ' '
+	}
+	j, quad := 0, uint32(0)
 	for k := range 4 {
-		start, v := i, uint(0)
-		for i < len(b) && b[i]-'0' <= 9 {
-			v = v*10 + uint(b[i]-'0')
-			i++
-		}
-		if i == start || i > start+3 || v > 255 || (b[start] == '0' && i > start+1) {
+		c := uint32(q[j&15] - '0')
+		if c > 9 {
 			return 0
 		}
-		quad[k] = byte(v)
-		if k < 3 {
-			if i >= len(b) || b[i] != '.' {
-				return 0
+		j++
+		if e := uint32(q[j&15] - '0'); e <= 9 && c != 0 {
+			c = c*10 + e
+			j++
+			if e = uint32(q[j&15] - '0'); e <= 9 {
+				c = c*10 + e
+				j++
 			}
-			i++
 		}
+		if c > 255 || (k < 3 && q[j&15] != '.') {
+			return 0
+		}
+		quad = quad<<8 | c
+		j++
 	}
-	if i < len(b) && b[i] != ' ' {
+	if j--; j > 15 || q[j&15] != ' ' {
 		return 0
 	}
-	*p = flow.AddrFrom4(quad)
-	return i
+	*p = flow.Addr{10: 0xff, 11: 0xff, 12: byte(quad >> 24), 13: byte(quad >> 16), 14: byte(quad >> 8), 15: byte(quad)}
+	return i + j
 }
 
 // text returns where a text column goes, or nil for another column.

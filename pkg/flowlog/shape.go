@@ -60,7 +60,7 @@ func shaped(name string, v []byte) bool {
 	switch s.op {
 	case opSrcAddr, opDstAddr, opPktSrc, opPktDst:
 		var a flow.Addr
-		return (&row{}).address(&a, v, 0) == len(v)
+		return anyAddress(&a, v, 0) == len(v)
 	case opStart, opEnd:
 		return digits(v) && flow.Time(value64(v)) >= MinTime && flow.Time(value64(v)) < MaxTime
 	case opVersion:

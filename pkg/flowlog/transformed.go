@@ -56,6 +56,7 @@ func (d *Decoder) finish(s *source, f *fields) bool {
 	d.step(s)
 	s.seen++
 	d.stats.Lines++
+	f.settle()
 	if f.fail.ok() {
 		f.fail = f.check(&layout, s.at, d.cfg.MaxInterval)
 	}
