@@ -1,0 +1,282 @@
+package session
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// snapshotVersion is the first byte of a snapshot: the format, and with it the
+// meaning of the state (the fold version).
+const snapshotVersion = 1
+
+// ErrSnapshot reports bytes that are no snapshot, or of another version.
+var ErrSnapshot = errors.New("session: not a snapshot that this version reads")
+
+// AppendSnapshot appends the whole state. Tables that behave alike give the
+// same bytes: entries are in the order of their keys, points in the order in
+// which those first name them, lists in their own. It must not be called inside an unfinished Advance.
+func (t *Table) AppendSnapshot(b []byte) []byte {
+	b = append(b, snapshotVersion)
+	b = binary.AppendVarint(b, int64(t.clock))
+	b = appendUint(b, uint64(t.wheel.pos))
+	b = appendUint(b, uint64(t.wall))
+	b = binary.AppendVarint(b, int64(t.partition))
+	b = binary.AppendVarint(b, t.offset)
+	for _, g := range t.gaps {
+		b = binary.LittleEndian.AppendUint64(b, g)
+	}
+	b = append(b, t.gapAt)
+	order := t.inOrder()
+	points := pointNumbers{pool: &t.pool, number: make(map[uint32]uint64)}
+	var body []byte
+	for _, i := range order {
+		body = t.appendEntry(body, t.entries.at(i), &points)
+	}
+	b = appendUint(b, uint64(len(points.order)))
+	for _, i := range points.order {
+		b = t.pool.infos[i].appendText(b)
+	}
+	b = appendUint(b, uint64(len(order)))
+	b = append(b, body...)
+	place := make(map[uint32]uint64, len(order))
+	for n, i := range order {
+		place[i] = uint64(n)
+	}
+	for l := listNew; l < numLists; l++ {
+		var members []byte
+		count := uint64(0)
+		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+			members = appendUint(members, place[i])
+			count++
+		}
+		b = append(appendUint(b, count), members...)
+	}
+	return b
+}
+
+// pointNumbers numbers points as a snapshot meets them.
+type pointNumbers struct {
+	pool   *pool
+	number map[uint32]uint64
+	order  []uint32
+}
+
+func (p *pointNumbers) of(i uint32) uint64 {
+	n, ok := p.number[i]
+	if !ok {
+		n = uint64(len(p.order))
+		p.number[i] = n
+		p.order = append(p.order, i)
+	}
+	return n
+}
+
+// inOrder returns all entries by key and age.
+func (t *Table) inOrder() []uint32 {
+	order := make([]uint32, 0, t.entries.live)
+	for _, s := range t.idx.slots {
+		if s != 0 {
+			order = append(order, s&slotEntry)
+		}
+	}
+	slices.SortFunc(order, func(i, j uint32) int {
+		if c := t.compareEntries(i, j); c != 0 {
+			return c
+		}
+		a, b := t.entries.at(i), t.entries.at(j)
+		return slices.Compare([]uint32{a.endAt, a.wall, a.start[0], a.start[1]}, []uint32{b.endAt, b.wall, b.start[0], b.start[1]})
+	})
+	return order
+}
+
+func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
+	k := t.keyOf(e)
+	b = appendUint(b, uint64(e.state&^(stFar|stList)))
+	at := len(b)
+	b = k.AppendTo(append(b, 0))
+	b[at] = byte(len(b) - at - 1)
+	for _, v := range [...]uint32{e.born, e.start[0], e.start[1], e.end[0], e.end[1], e.endAt, e.wall} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	b = appendUint(b, uint64(e.origin()))
+	b = append(b, e.evidence, e.conf, e.misc)
+	n := 0
+	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
+		n++
+	}
+	b = appendUint(b, uint64(n))
+	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
+		b = appendNode(b, t.nodes.at(i), points)
+	}
+	if e.pend == 0 {
+		return appendUint(b, 0)
+	}
+	n = 0
+	var ring []byte
+	for i := t.pendings.at(e.pend).next; ; i = t.pendings.at(i).next {
+		p := t.pendings.at(i)
+		ring = binary.BigEndian.AppendUint32(ring, p.start)
+		ring = appendUint(ring, points.of(p.info))
+		ring = binary.BigEndian.AppendUint32(ring, p.off)
+		ring = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(ring, p.lo), p.hi)
+		if n++; i == e.pend {
+			break
+		}
+	}
+	return append(appendUint(b, uint64(n)), ring...)
+}
+
+func appendNode(b []byte, v *node, points *pointNumbers) []byte {
+	b = binary.BigEndian.AppendUint16(b, v.bits)
+	if k := v.kind(); k == nodeObserved || k == nodeMemory {
+		b = appendUint(b, points.of(v.info))
+	} else {
+		b = appendUint(b, uint64(v.info))
+	}
+	for _, a := range v.tally {
+		b = appendUint(appendUint(b, a.lo), a.hi)
+	}
+	for _, s := range v.seen {
+		b = binary.BigEndian.AppendUint32(b, s)
+	}
+	return append(b, v.flags[0], v.flags[1])
+}
+
+// Restore replaces the state of an empty table with a snapshot's. It refuses
+// what AppendSnapshot can not have written; the table is then of no use.
+func (t *Table) Restore(b []byte) error {
+	if t.entries.live != 0 {
+		return errors.New("session: restore into a table that is not empty: make a new one")
+	}
+	if len(b) == 0 || b[0] != snapshotVersion {
+		return ErrSnapshot
+	}
+	r := reader{b: b[1:]}
+	t.clock = flow.Time(r.varint())
+	t.wheel.pos, t.wall = uint32(r.uint(maxRecords)), uint32(r.uint(maxRecords))
+	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
+	t.partition, t.offset = int32(r.varint()), r.varint()
+	for i := range t.gaps {
+		t.gaps[i] = r.fix64()
+	}
+	t.gapAt = r.byte() % uint8(len(t.gaps))
+	points := make([]uint32, 0, 16)
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		v := r.info()
+		i := t.pool.add(&v)
+		t.pool.hold(i) // until all that name it are here
+		points = append(points, i)
+	}
+	defer func() {
+		for _, i := range points {
+			t.pool.drop(i)
+		}
+	}()
+	order := make([]uint32, 0, 64)
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		i, err := t.restoreEntry(&r, points)
+		if err != nil {
+			return err
+		}
+		order = append(order, i)
+	}
+	for l := listNew; l < numLists; l++ {
+		for n := r.count(); n > 0 && !r.bad; n-- {
+			at := r.uint(maxRecords)
+			if at >= uint64(len(order)) || t.entries.at(order[at]).list() != listNone {
+				return fmt.Errorf("%w: a list names an entry that is not there", ErrSnapshot)
+			}
+			t.append(order[at], l)
+		}
+	}
+	if r.bad || len(r.b) != 0 {
+		return fmt.Errorf("%w: it is cut short or has a tail", ErrSnapshot)
+	}
+	for _, i := range order {
+		t.schedule(i)
+	}
+	return nil
+}
+
+func (t *Table) restoreEntry(r *reader, points []uint32) (uint32, error) {
+	state := uint32(r.uint(maxRecords))
+	k, err := flow.ParseKey(r.take(int(r.byte())))
+	if err != nil || r.bad {
+		return 0, fmt.Errorf("%w: %w", ErrSnapshot, flow.ErrKey)
+	}
+	i := t.open(hashKey(&k), &k)
+	e := t.entries.at(i)
+	e.state = state &^ (stFar | stList | stCounted)
+	for _, to := range [...]*uint32{&e.born, &e.start[0], &e.start[1], &e.end[0], &e.end[1], &e.endAt, &e.wall} {
+		*to = r.fix32()
+	}
+	e.setOrigin(int64(r.uint(maxPackets)))
+	e.evidence, e.conf, e.misc = r.byte(), r.byte(), r.byte()
+	if state&stCounted != 0 {
+		t.countSource(e)
+	}
+	if e.is(stClosed) {
+		t.stats.Retained++
+	}
+	last := uint32(0)
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		j := t.nodes.alloc()
+		t.link(e, last, j)
+		last = j
+		if !t.restoreNode(r, t.nodes.at(j), points) {
+			return 0, fmt.Errorf("%w: a point that it does not describe", ErrSnapshot)
+		}
+	}
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		p := pending{start: r.fix32()}
+		at := r.uint(maxRecords)
+		p.off, p.lo, p.hi = r.fix32(), r.fix64(), r.fix64()
+		if at >= uint64(len(points)) || p.lo>>61 != 0 {
+			return 0, fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
+		}
+		if p.info = points[at]; !t.enqueue(i, &p) {
+			return 0, fmt.Errorf("%w: a pending record is there twice", ErrSnapshot)
+		}
+	}
+	if !e.is(stFolded) && e.pend == 0 {
+		return 0, fmt.Errorf("%w: an entry of nothing", ErrSnapshot)
+	}
+	return i, nil
+}
+
+func (t *Table) restoreNode(r *reader, v *node, points []uint32) bool {
+	bits := r.fix16()
+	at := r.uint(maxRecords)
+	for i := range v.tally {
+		v.tally[i] = tally{r.uint(1<<64 - 1), r.uint(1<<64 - 1)}
+	}
+	for i := range v.seen {
+		v.seen[i] = r.fix32()
+	}
+	v.flags = [2]uint8{r.byte(), r.byte()}
+	limit := uint16(len(v.seen))
+	if bits&nodeKind == nodeMemory {
+		limit = memorySize
+	}
+	// Only what is well formed gets its kind: a node without one holds no point.
+	if r.bad || bits&nodeSeen>>seenShift >= limit {
+		v.bits = nodeTold
+		return false
+	}
+	v.bits = bits
+	if k := v.kind(); k == nodeTold || k == nodeSent {
+		v.info = uint32(at)
+		return true
+	}
+	if at >= uint64(len(points)) {
+		v.bits = nodeTold
+		return false
+	}
+	v.info = points[at]
+	t.pool.hold(v.info)
+	return true
+}
