@@ -4,6 +4,8 @@ package main
 // the one place to add one.
 func commands() []command {
 	return []command{
+		runCommand(),
 		genCommand(),
+		decodeCommand(),
 	}
 }

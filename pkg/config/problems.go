@@ -30,5 +30,12 @@ func (p *Problems) Add(key string, err error) {
 	}
 }
 
+// Join adds the problems of a part whose keys are on the same level.
+func (p *Problems) Join(err error) {
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
+}
+
 // Err returns the problems joined, or nil.
 func (p *Problems) Err() error { return errors.Join(p.errs...) }

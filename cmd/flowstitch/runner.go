@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// runner is one run: the services in the background, the alerts topic and the
+// progress in front.
+type runner struct {
+	o     *runOptions
+	e     *env
+	cfg   pipeline.Config
+	tel   *telemetry.Telemetry
+	began time.Time
+
+	alerts *alertPrinter
+	at     map[int32]int64 // position in the alerts topic
+	shown  time.Time       // when progress was last shown
+	lines  float64         // as of then
+	drawn  bool            // a progress line stands on the terminal
+}
+
+// lookEvery is how often progress and the end are looked for.
+const lookEvery = 200 * time.Millisecond
+
+// run works until everything has been judged, or ctx ends, and prints the
+// summary of what was seen until then.
+func (r *runner) run(ctx context.Context) error {
+	services, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- pipeline.Run(services, r.cfg, r.tel) }()
+
+	cl, err := r.reader()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	r.alerts, r.at = newAlertPrinter(r.e, r.o.format), map[int32]int64{}
+
+	err = r.follow(ctx, cl, ended)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err == nil {
+		err = <-ended // the services commit what they have and leave
+		r.drain(cl)
+	}
+	r.clearProgress()
+	if !r.o.quiet {
+		r.summary(interrupted)
+	}
+	if err != nil {
+		return err
+	}
+	return r.nothingDone(interrupted)
+}
+
+// reader reads the alerts topic from its start, committed records only.
+func (r *runner) reader() (*kgo.Client, error) {
+	topics := stage.Topics{Prefix: r.cfg.Detect.Pipeline.Prefix}
+	opts, err := r.cfg.Detect.Kafka.Opts()
+	if err != nil {
+		return nil, err
+	}
+	return kgo.NewClient(append(opts,
+		kgo.ConsumeTopics(topics.Name(stage.AlertsTopic)),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxWait(lookEvery),
+		kgo.MetadataMinAge(lookEvery), // the topic is made while we wait for it
+		kgo.UnknownTopicRetries(-1),
+		kgo.KeepControlRecords(), // so that the position reaches the end
+	)...)
+}
+
+// follow prints alerts until all is judged (unless serving), ctx ends, or a
+// service fails.
+func (r *runner) follow(ctx context.Context, cl *kgo.Client, ended chan error) error {
+	finished := false
+	for {
+		select {
+		case err := <-ended:
+			ended <- nil
+			return errors.Join(err, fmt.Errorf("the services ended early"))
+		case <-ctx.Done():
+			return nil
+		default:
+		}
+		r.poll(ctx, cl, lookEvery)
+		r.progress()
+		if !finished && pipeline.Finished(r.tel.Registry, runPartitions) && len(r.o.files) > 0 {
+			if finished = true; r.o.serve == "" {
+				return nil
+			}
+			r.clearProgress()
+			fmt.Fprintf(r.e.stderr, "Everything in the files has been judged. The broker stays at %s; Ctrl-C ends it.\n", r.cfg.Detect.Kafka.Brokers[0])
+		}
+	}
+}
+
+// poll reads what has come within wait.
+func (r *runner) poll(ctx context.Context, cl *kgo.Client, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	cl.PollFetches(ctx).EachRecord(func(rec *kgo.Record) {
+		r.at[rec.Partition] = rec.Offset + 1
+		if !rec.Attrs.IsControl() {
+			r.clearProgress()
+			r.alerts.print(rec.Value)
+		}
+	})
+}
+
+// drain reads what the services committed last: they have ended, so the end
+// of the topic does not move any more.
+func (r *runner) drain(cl *kgo.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	topics := stage.Topics{Prefix: r.cfg.Detect.Pipeline.Prefix}
+	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topics.Name(stage.AlertsTopic))
+	if err != nil {
+		r.tel.Log.Warn("the last alerts may be missing", "error", err)
+		return
+	}
+	behind := func() (yes bool) {
+		ends.Each(func(l kadm.ListedOffset) { yes = yes || r.at[l.Partition] < l.Offset })
+		return yes
+	}
+	for ctx.Err() == nil && behind() {
+		r.poll(ctx, cl, lookEvery)
+	}
+}

@@ -1,0 +1,81 @@
+package detector
+
+import (
+	"fmt"
+
+	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/session"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/wire"
+)
+
+// combineBuckets is few, because an entity is summed within a bucket and each
+// bucket sends its own sums. It is part of the layout.
+const combineBuckets = 4
+
+// combineFold adapts detect.Combiner to the stage.
+type combineFold struct{ set *detect.Settings }
+
+// Buckets implements stage.Fold.
+func (f *combineFold) Buckets() int { return combineBuckets }
+
+// Route implements stage.Fold: by the session's key, or a gap's interface.
+func (f *combineFold) Route(m *stage.Message) (int, error) {
+	if k, err := flow.ParseKey(m.Key); err == nil {
+		return session.BucketOf(k, combineBuckets), nil
+	}
+	return stage.BucketOf(m.Key, combineBuckets), nil
+}
+
+// NewBucket implements stage.Fold.
+func (f *combineFold) NewBucket(int32, int) stage.Bucket {
+	return &combineBucket{c: detect.NewCombiner(f.set)}
+}
+
+// Watermark implements stage.Fold.
+func (f *combineFold) Watermark(clock flow.Time) flow.Time { return f.set.Watermark(clock) }
+
+type combineBucket struct {
+	c        *detect.Combiner
+	event    session.Event
+	out      stage.Emitter
+	key, val []byte
+}
+
+// Fold implements stage.Bucket.
+func (b *combineBucket) Fold(m *stage.Message, out stage.Emitter) error {
+	if err := wire.ParseSession(m.Key, m.Value, &b.event); err != nil {
+		return fmt.Errorf("%w: %w", stage.ErrPoison, err)
+	}
+	b.out = out
+	b.c.Fold(&b.event, m.Partition, m.Offset, b)
+	return nil
+}
+
+// Observe implements detect.Sink.
+func (b *combineBucket) Observe(o *detect.Observation) {
+	b.key, b.val = append(b.key[:0], o.Entity.String()...), detect.AppendObservation(b.val[:0], o)
+	b.out.Emit(stage.Output{Topic: stage.ObservationsTopic, Partition: stage.ByKey, Key: b.key, Value: b.val})
+}
+
+// Full implements detect.Sink.
+func (b *combineBucket) Full() bool { return b.out.Full() }
+
+// Tick implements stage.Bucket.
+func (b *combineBucket) Tick(wall int64, out stage.Emitter) {
+	b.out = out
+	b.c.Tick(wall, b)
+}
+
+// Advance implements stage.Bucket.
+func (b *combineBucket) Advance(clock flow.Time, out stage.Emitter) bool {
+	b.out = out
+	return b.c.Advance(clock, b)
+}
+
+// AppendSnapshot implements stage.Bucket.
+func (b *combineBucket) AppendSnapshot(p []byte) []byte { return b.c.AppendSnapshot(p) }
+
+// Restore implements stage.Bucket.
+func (b *combineBucket) Restore(p []byte) error { return b.c.Restore(p) }

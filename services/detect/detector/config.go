@@ -1,0 +1,64 @@
+package detector
+
+import (
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/config"
+	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+)
+
+// Config is the configuration of the detect service.
+type Config struct {
+	service.Common `yaml:",inline"`
+	Alerts         Alerts `yaml:"alerts"`
+}
+
+// Alerts says how alerts are written.
+type Alerts struct {
+	// Format is ocsf (Detection Finding) or ecs.
+	Format string `yaml:"format"`
+	// SchemaVersion of OCSF: 1.8.0, or 1.5.0 and 1.1.0 for consumers that lag.
+	SchemaVersion string `yaml:"schema_version"`
+	// DocsBase completes the link to the page that explains an alert.
+	DocsBase string `yaml:"docs_base"`
+}
+
+// Default writes OCSF 1.8.
+func Default() Config {
+	return Config{
+		Common: service.DefaultCommon(),
+		Alerts: Alerts{Format: "ocsf", SchemaVersion: "1.8.0", DocsBase: alert.DefaultDocsBase},
+	}
+}
+
+// Validate returns every problem at once.
+func (c *Config) Validate() error {
+	var p config.Problems
+	p.Join(c.Common.Validate())
+	_, err := alert.ParseFormat(c.Alerts.Format)
+	p.Check(err == nil, "alerts.format: %v", err)
+	_, err = alert.ParseSchema(c.Alerts.SchemaVersion)
+	p.Check(err == nil, "alerts.schema_version: %v", err)
+	return p.Err()
+}
+
+// encoder is what alerts are written with.
+func (c *Config) encoder() (*alert.Encoder, error) {
+	format, err := alert.ParseFormat(c.Alerts.Format)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := alert.ParseSchema(c.Alerts.SchemaVersion)
+	if err != nil {
+		return nil, err
+	}
+	names := stage.Topics{Prefix: c.Pipeline.Prefix}
+	return alert.NewEncoder(alert.Options{Format: format, Schema: schema, DocsBase: c.Alerts.DocsBase, Topic: names.Name(stage.AlertsTopic)}), nil
+}
+
+// settings is everything that the folds depend on.
+func (c *Config) settings() *detect.Settings {
+	s := detect.DefaultSettings()
+	return &s
+}

@@ -1,0 +1,97 @@
+package detector
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+)
+
+// evaluateBuckets is how many pieces a partition's entities are cut into. It is
+// part of the layout.
+const evaluateBuckets = 32
+
+// evaluateFold adapts detect.Evaluator to the stage.
+type evaluateFold struct {
+	set     *detect.Settings
+	encoder *alert.Encoder
+	now     func() time.Time // bounds the record timestamp only: brokers refuse the future
+}
+
+// Buckets implements stage.Fold.
+func (f *evaluateFold) Buckets() int { return evaluateBuckets }
+
+// Route implements stage.Fold: by the entity.
+func (f *evaluateFold) Route(m *stage.Message) (int, error) {
+	return stage.BucketOf(m.Key, evaluateBuckets), nil
+}
+
+// NewBucket implements stage.Fold.
+func (f *evaluateFold) NewBucket(int32, int) stage.Bucket {
+	return &evaluateBucket{fold: f, v: detect.NewEvaluator(f.set, detect.Detectors(f.set))}
+}
+
+// Watermark implements stage.Fold: alerts carry no marks.
+func (f *evaluateFold) Watermark(clock flow.Time) flow.Time { return clock }
+
+type evaluateBucket struct {
+	fold *evaluateFold
+	v    *detect.Evaluator
+	out  stage.Emitter
+	err  error
+}
+
+// Fold implements stage.Bucket.
+func (b *evaluateBucket) Fold(m *stage.Message, out stage.Emitter) error {
+	var o detect.Observation
+	if err := detect.ParseObservation(m.Value, &o); err != nil {
+		return fmt.Errorf("%w: %w", stage.ErrPoison, err)
+	}
+	b.out = out
+	b.v.Fold(&o, b)
+	return b.failed()
+}
+
+// Alert implements detect.AlertSink.
+func (b *evaluateBucket) Alert(a *alert.Alert) {
+	r, err := b.fold.encoder.Record(a)
+	if err != nil {
+		b.err = err
+		return
+	}
+	headers := make([]stage.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = stage.Header(h)
+	}
+	b.out.Emit(stage.Output{
+		Topic: stage.AlertsTopic, Partition: stage.ByKey, Key: r.Key, Value: r.Value, Headers: headers,
+		Timestamp: min(r.Timestamp, b.fold.now().UnixMilli()),
+	})
+}
+
+// Full implements detect.AlertSink.
+func (b *evaluateBucket) Full() bool { return b.out.Full() }
+
+func (b *evaluateBucket) failed() error {
+	err := b.err
+	b.err = nil
+	return err
+}
+
+// Tick implements stage.Bucket: evaluation is paced by its input alone.
+func (b *evaluateBucket) Tick(int64, stage.Emitter) {}
+
+// Advance implements stage.Bucket.
+func (b *evaluateBucket) Advance(clock flow.Time, out stage.Emitter) bool {
+	b.out = out
+	return b.v.Advance(clock, b)
+}
+
+// AppendSnapshot implements stage.Bucket.
+func (b *evaluateBucket) AppendSnapshot(p []byte) []byte { return b.v.AppendSnapshot(p) }
+
+// Restore implements stage.Bucket.
+func (b *evaluateBucket) Restore(p []byte) error { return b.v.Restore(p) }

@@ -1,0 +1,85 @@
+package detector
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/segmentio/encoding/json"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// Run detects until ctx ends. Topics are made if they do not exist.
+func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
+	combining, err := cfg.Stage("detect", "combine", tel)
+	if err != nil {
+		return err
+	}
+	evaluating, err := cfg.Stage("detect", "evaluate", tel)
+	if err != nil {
+		return err
+	}
+	n := cfg.Pipeline.Partitions
+	specs := append(combining.StageTopics(), evaluating.StageTopics()...)
+	specs = append(specs, stage.DataTopic(stage.SessionsTopic, n), stage.DataTopic(stage.ObservationsTopic, n),
+		stage.AlertsSpec(n), stage.RejectsSpec(n))
+	if err := stage.EnsureTopics(ctx, &combining, specs...); err != nil {
+		return err
+	}
+	encoder, err := cfg.encoder()
+	if err != nil {
+		return err
+	}
+	canonical, err := json.Marshal(foldConfig{Version: foldVersion, Settings: *cfg.settings()})
+	if err != nil {
+		return fmt.Errorf("detect: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return stage.Run(ctx, combining, stage.Spec{
+			Input:   stage.SessionsTopic,
+			Outputs: []stage.OutputTopic{{Name: stage.ObservationsTopic, Marks: stage.PerSlot}},
+			Config:  canonical,
+			Fold: func(config []byte) (stage.Fold, error) {
+				set, err := parseConfig(config)
+				return &combineFold{set: set}, err
+			},
+		})
+	})
+	g.Go(func() error {
+		return stage.Run(ctx, evaluating, stage.Spec{
+			Input:   stage.ObservationsTopic,
+			Outputs: []stage.OutputTopic{{Name: stage.AlertsTopic}},
+			Config:  canonical,
+			Fold: func(config []byte) (stage.Fold, error) {
+				set, err := parseConfig(config)
+				return &evaluateFold{set: set, encoder: encoder, now: evaluating.Now}, err
+			},
+		})
+	})
+	return g.Wait()
+}
+
+// foldConfig is what both folds depend on, as the ledgers keep it.
+type foldConfig struct {
+	Version  int             `json:"version"`
+	Settings detect.Settings `json:"settings"`
+}
+
+// foldVersion counts up when the same input would fold differently, that is,
+// with any change of meaning in pkg/detect.
+const foldVersion = 1
+
+func parseConfig(config []byte) (*detect.Settings, error) {
+	var c foldConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("detect: the ledger's fold configuration: %w", err)
+	}
+	if c.Version != foldVersion {
+		return nil, fmt.Errorf("detect: the ledger's snapshots were made by version %d of the fold and this program has version %d; let the old version end in order (SIGTERM), so that nothing is left to refold", c.Version, foldVersion)
+	}
+	return &c.Settings, nil
+}

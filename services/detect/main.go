@@ -1,0 +1,9 @@
+// Command detect judges sessions and writes alerts.
+package main
+
+import (
+	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/services/detect/detector"
+)
+
+func main() { service.Main("detect", detector.Default(), detector.Run) }

@@ -1,0 +1,85 @@
+package ingester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// Run ingests until ctx ends. Topics are made if they do not exist.
+func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
+	sc, err := cfg.Stage("ingest", "", tel)
+	if err != nil {
+		return err
+	}
+	specs := append(sc.StageTopics(), stage.DataTopic(stage.FlowsTopic, cfg.Pipeline.Partitions), stage.RejectsSpec(cfg.Pipeline.Partitions))
+	if err := stage.EnsureTopics(ctx, &sc, specs...); err != nil {
+		return err
+	}
+	in := &ingest{cfg: cfg, metrics: newMetrics(tel.Registry), stdin: os.Stdin}
+	if cfg.Stdin != nil {
+		in.stdin = cfg.Stdin
+	}
+	st, err := stage.NewSlots(sc, []string{stage.FlowsTopic, stage.RejectsTopic}, in.slot)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if len(cfg.Kinesis.Streams) > 0 {
+		if in.streams, err = newStreams(ctx, &cfg, st, tel); err != nil {
+			return err
+		}
+		g.Go(func() error { return in.streams.run(ctx) })
+	}
+	g.Go(func() error { return st.Run(ctx) })
+	return g.Wait()
+}
+
+// ingest makes the workers of this process.
+type ingest struct {
+	cfg     Config
+	metrics *metrics
+	stdin   io.Reader
+	streams *streams // nil without Kinesis
+}
+
+// slot makes the worker of one slot. Files belong to slot 0, so that one clock
+// merges them.
+func (in *ingest) slot(slot int) (stage.SlotWorker, error) {
+	w := &worker{slot: uint32(slot), slots: uint32(in.cfg.Pipeline.Slots)}
+	if slot == 0 && len(in.cfg.Files) > 0 {
+		w.feeds = append(w.feeds, newFileFeed(in.cfg.Files, in.cfg.Logs.latenessSeconds(), in.open, in.metrics.count))
+	}
+	if in.streams != nil {
+		f, err := newKinesisFeed(in.streams, slot, &in.cfg, in.metrics.count)
+		if err != nil {
+			return nil, err
+		}
+		w.feeds = append(w.feeds, f)
+	}
+	return w, nil
+}
+
+// open opens one file with a decoder of its own.
+func (in *ingest) open(name string) (*reading, error) {
+	r, closer, err := openInput(name, in.stdin)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	dec, err1 := flowlog.New(in.cfg.Logs.decoder())
+	known, err2 := in.cfg.Networks.owners()
+	owners, err3 := flowlog.NewOwners(known)
+	scopes, err4 := in.cfg.Networks.scopes()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return nil, errors.Join(fmt.Errorf("ingest: %w", err), closer())
+	}
+	return &reading{Reader: r, closer: closer, decoder: dec, owners: owners, scopes: scopes}, nil
+}

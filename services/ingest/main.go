@@ -1,0 +1,9 @@
+// Command ingest reads VPC flow logs into the flows topic.
+package main
+
+import (
+	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/services/ingest/ingester"
+)
+
+func main() { service.Main("ingest", ingester.Default(), ingester.Run) }

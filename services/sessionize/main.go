@@ -1,0 +1,9 @@
+// Command sessionize stitches flows into sessions.
+package main
+
+import (
+	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/services/sessionize/sessionizer"
+)
+
+func main() { service.Main("sessionize", sessionizer.Default(), sessionizer.Run) }
