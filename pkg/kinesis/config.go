@@ -133,9 +133,15 @@ func (c *Config) start(now time.Time) (int64, error) {
 	return t.UnixMilli(), nil
 }
 
-// policy returns the clock's policy for an aggregation interval.
-func (c *Config) policy(interval time.Duration) shard.Policy {
+// Policy returns the clock's policy for flow logs of an aggregation interval. A
+// lateness above 0 replaces the default, and the longest delay grows with it.
+func (c *Config) Policy(interval, lateness time.Duration) shard.Policy {
 	p := shard.PolicyFor(interval)
+	if lateness > 0 {
+		slack := p.MaxDelay - p.Lateness
+		p.Lateness = int64(lateness / time.Second)
+		p.MaxDelay = max(p.MaxDelay, p.Lateness+slack)
+	}
 	p.StuckAfter = c.StuckAfter.Milliseconds()
 	return p
 }

@@ -39,16 +39,16 @@ type Consumer struct {
 }
 
 // New makes the clients of the configured streams and reads nothing yet.
-// Interval is the aggregation interval of the flow logs, slots the number of
-// slots of the deployment's layout. The options go to the AWS SDK's own
-// configuration, after the default chain.
-func New(ctx context.Context, cfg Config, slots int, interval time.Duration, tel *telemetry.Telemetry, opts ...func(*awsconfig.LoadOptions) error) (*Consumer, error) {
+// Slots is the number of slots of the deployment's layout, and the policy that
+// of [Config.Policy]. The options go to the AWS SDK's own configuration, after
+// the default chain.
+func New(ctx context.Context, cfg Config, slots int, policy shard.Policy, tel *telemetry.Telemetry, opts ...func(*awsconfig.LoadOptions) error) (*Consumer, error) {
 	begin, err := cfg.start(time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("kinesis: start: %w", err)
 	}
 	c := &Consumer{
-		cfg: cfg, slots: slots, policy: cfg.policy(interval), begin: begin, log: tel.Log, metrics: newMetrics(tel.Registry),
+		cfg: cfg, slots: slots, policy: policy, begin: begin, log: tel.Log, metrics: newMetrics(tel.Registry),
 		streams: map[string]*stream{}, budget: semaphore.NewWeighted(cfg.MemoryBytes),
 		listings: map[string]*shard.Listing{}, unlisted: map[string]int64{}, ledger: shard.NewLedger(),
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,15 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
-	"github.com/flowstitch/flowstitch/pkg/kinesis/kpl"
-	"github.com/flowstitch/flowstitch/pkg/kinesis/shard"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 )
 
@@ -37,7 +32,8 @@ type deployment struct {
 	ledger []map[string][]byte
 	owner  []int // by slot: the epoch that may commit
 	pods   []*pod
-	got    map[string][]int // counters by lane, in the order of commits
+	got    map[int][]int // numbers by lane, in the order of commits
+	other  int           // deliveries that are no line of a lane
 	gaps   []Gap
 	marks  []flow.Time
 	spoken []bool
@@ -77,7 +73,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[string][]int{}, clock: flow.MinTime,
+	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[int][]int{}, clock: flow.MinTime,
 		crash: func() bool { return false }, fresh: make(chan struct{}, 1)}
 	for range slots {
 		d.ledger, d.owner = append(d.ledger, map[string][]byte{}), append(d.owner, 0)
@@ -91,7 +87,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 func (d *deployment) join(slots ...int) *pod {
 	ctx, cancel := context.WithCancel(context.Background())
 	tel := telemetry.Quiet()
-	c, err := New(ctx, d.cfg, d.slots, time.Minute, tel, awsOptions()...)
+	c, err := New(ctx, d.cfg, d.slots, d.cfg.Policy(time.Minute, 0), tel, awsOptions()...)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -188,11 +184,12 @@ func (d *deployment) apply(n, epoch int, lines []string, saves []Save, gaps []Ga
 	for _, line := range lines {
 		end, f := parse([]byte(line))
 		if f == nil {
-			d.got["reject"] = append(d.got["reject"], len(line))
+			d.other++
 			continue
 		}
-		counter, _ := strconv.Atoi(f[1])
-		d.got[f[0]] = append(d.got[f[0]], counter)
+		lane, _ := strconv.Atoi(f[0])
+		number, _ := strconv.Atoi(f[1])
+		d.got[lane] = append(d.got[lane], number)
 		if end < d.clock {
 			d.late++
 		}
@@ -271,116 +268,27 @@ func (d *deployment) wait(what string, ok func() bool) {
 }
 
 func (d *deployment) total() (n int) {
-	for lane, c := range d.got {
-		if lane != "reject" {
-			n += len(c)
-		}
+	for _, c := range d.got {
+		n += len(c)
 	}
 	return n
 }
 
-// producer puts records into lanes. A lane is one hash key, so its records
-// follow the lineage of the shards that own it, and must come out in order.
-type producer struct {
-	t      testing.TB
-	client *kinesis.Client
-	rng    *rand.Rand
-	lanes  int
-	next   []int
-	kpl    bool
-}
-
-func newProducer(t testing.TB, url string, lanes int) *producer {
-	cfg, err := awsconfig.LoadDefaultConfig(context.Background(), awsOptions()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &producer{t: t, rng: rand.New(rand.NewPCG(1, 2)), lanes: lanes, next: make([]int, lanes),
-		client: kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
-			o.BaseEndpoint = aws.String(url)
-			o.HTTPClient = &wholeBody{o.HTTPClient}
-		})}
-}
-
-func (p *producer) create(shards int) {
-	if _, err := p.client.CreateStream(context.Background(), &kinesis.CreateStreamInput{StreamName: aws.String("vpc"), ShardCount: aws.Int32(int32(shards))}); err != nil {
-		p.t.Fatal(err)
-	}
-	p.active()
-}
-
-// active waits until the stream can be used: emulators take a moment.
-func (p *producer) active() {
-	for range 400 {
-		out, err := p.client.DescribeStreamSummary(context.Background(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("vpc")})
-		if err == nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusActive {
-			return
-		}
-		<-time.After(25 * time.Millisecond)
-	}
-	p.t.Fatal("the stream did not become active")
-}
-
-// put puts n records into random lanes. Every call to the service holds each
-// lane's records in their order.
-func (p *producer) put(n int) {
-	for n > 0 {
-		var entries []types.PutRecordsRequestEntry
-		for len(entries) < 100 && n > 0 {
-			lane, size := p.rng.IntN(p.lanes), 1
-			if p.kpl {
-				size = min(n, 1+p.rng.IntN(5))
-			}
-			var lines [][]byte
-			for range size {
-				p.next[lane]++
-				lines = append(lines, fmt.Appendf(nil, "lane%d %d %d", lane, p.next[lane], time.Now().Unix()))
-			}
-			data := lines[0]
-			if size > 1 {
-				data = kpl.Join("k", lines...)
-			}
-			entries = append(entries, types.PutRecordsRequestEntry{Data: data, PartitionKey: aws.String("k"), ExplicitHashKey: aws.String(laneHash(lane, p.lanes))})
-			n -= size
-		}
-		out, err := p.client.PutRecords(context.Background(), &kinesis.PutRecordsInput{StreamName: aws.String("vpc"), Records: entries})
-		if err != nil || aws.ToInt32(out.FailedRecordCount) > 0 {
-			p.t.Fatalf("put: %v", err)
-		}
-	}
-}
-
-// laneHash spreads lanes over the hash space: the top 16 bits differ.
-func laneHash(lane, lanes int) string {
-	return decimal(lane*65536/lanes + 7)
-}
-
-func decimal(top int) string {
-	h := shard.Hash{byte(top >> 8), byte(top)}
-	return bigOf(h).String()
+// newDriver drives the stream of testConfig with lines of lane, number, end.
+func newDriver(t testing.TB, url string) *kinesistest.Driver {
+	return kinesistest.NewDriver(t, url, "vpc", 40, func(lane, number int) []byte {
+		return fmt.Appendf(nil, "%d %d %d", lane, number, time.Now().Unix())
+	})
 }
 
 // check asserts that every record that was put came out once and in order.
-func (d *deployment) check(p *producer) {
+func (d *deployment) check(p *kinesistest.Driver) {
 	d.t.Helper()
-	want := 0
-	for _, n := range p.next {
-		want += n
-	}
-	d.wait(fmt.Sprintf("%d records", want), func() bool { return d.total() >= want })
+	d.wait(fmt.Sprintf("%d records", p.Total()), func() bool { return d.total() >= p.Total() })
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for lane, n := range p.next {
-		got := d.got[fmt.Sprintf("lane%d", lane)]
-		if len(got) != n {
-			d.t.Errorf("lane %d: %d records of %d", lane, len(got), n)
-		}
-		for i := range got {
-			if got[i] != i+1 {
-				d.t.Errorf("lane %d: record %d came out at place %d", lane, got[i], i+1)
-				break
-			}
-		}
+	for _, w := range p.Check(d.got) {
+		d.t.Error(w)
 	}
 	if d.late > 0 {
 		d.t.Errorf("%d records came out behind the clock", d.late)
