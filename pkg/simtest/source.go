@@ -21,7 +21,10 @@ type Load struct {
 	Keys    int   // distinct keys
 	PerSec  int   // records a second of event time of a source
 	Jitter  int64 // seconds by which records are out of order, below Lateness
-	Pace    time.Duration
+	// Burst and Pace, where above 0, slow a source down to Burst records a
+	// transaction and a transaction each Pace.
+	Burst int
+	Pace  time.Duration
 }
 
 // lateness is how far a source's watermark stays behind, in seconds.
@@ -96,7 +99,7 @@ func (s *Source) Fill(ctx context.Context, tx *stage.Tx) error {
 		return nil
 	}
 	for n := 0; s.next < l.Records && !tx.Full() && ctx.Err() == nil; n++ {
-		if l.Pace > 0 && n == maxPaced {
+		if l.Pace > 0 && n == l.Burst {
 			wait(ctx, l.Pace)
 			break
 		}
@@ -115,9 +118,6 @@ func (s *Source) Fill(ctx context.Context, tx *stage.Tx) error {
 	tx.Watermark(w)
 	return nil
 }
-
-// maxPaced is how many records a paced source puts into a transaction.
-const maxPaced = 500
 
 // Close implements stage.SlotWorker.
 func (s *Source) Close() {}

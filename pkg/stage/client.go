@@ -114,7 +114,7 @@ type brokerWatch struct {
 
 // OnBrokerConnect is franz-go's hook for a connection that was made or failed.
 func (w *brokerWatch) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
 	w.mu.Lock()

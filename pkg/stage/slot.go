@@ -183,7 +183,9 @@ func (s *slot) work(ctx context.Context, c *committer, w SlotWorker, began time.
 		}
 		if !s.live.Load() && (refolded == nil || refolded.refolded()) {
 			s.live.Store(true)
-			s.st.m.timeToLive.Observe(s.st.cfg.Now().Sub(began).Seconds())
+			took := s.st.cfg.Now().Sub(began)
+			s.st.m.timeToLive.Observe(took.Seconds())
+			s.st.log.Info("slot live", "slot", s.n, "took", took)
 		}
 	}
 	if ctx.Err() != nil { // lost: nothing of ours may be committed any more

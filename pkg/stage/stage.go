@@ -94,7 +94,7 @@ func (st *Stage) Run(ctx context.Context) error {
 	<-ctx.Done()
 	st.log.Info("stopping: handing over slots")
 	bg.Wait()
-	st.release(nil)
+	st.release(st.all())
 	leave, cancel := context.WithTimeout(hard, 5*time.Second)
 	defer cancel()
 	if err := st.group.LeaveGroupContext(leave); err != nil {
@@ -199,12 +199,22 @@ func (st *Stage) assign(hard context.Context, slots []int32) {
 	st.log.Info("slots assigned", "new", slots, "owned", len(st.owned))
 }
 
-// take removes slots from those owned; nil means all.
+// all lists the slots that are owned.
+func (st *Stage) all() (out []int32) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for n := range st.owned {
+		out = append(out, int32(n))
+	}
+	return out
+}
+
+// take removes slots from those owned.
 func (st *Stage) take(slots []int32) (out []*slot) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for n, s := range st.owned {
-		if slots == nil || slices.Contains(slots, int32(n)) {
+		if slices.Contains(slots, int32(n)) {
 			out = append(out, s)
 			delete(st.owned, n)
 		}
@@ -216,7 +226,7 @@ func (st *Stage) take(slots []int32) (out []*slot) {
 // release hands slots over in order, all at a time, and returns when they have
 // ended. Called by the group within its rebalance: the next owner starts after.
 func (st *Stage) release(slots []int32) {
-	if slots != nil && len(slots) == 0 {
+	if len(slots) == 0 { // a rebalance that takes nothing from us
 		return
 	}
 	out := st.take(slots)
