@@ -1,0 +1,242 @@
+package ingester
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/kafkatest"
+	"github.com/flowstitch/flowstitch/pkg/kinesis"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+	"github.com/flowstitch/flowstitch/pkg/wire"
+)
+
+// Names of the environment through which a test tells a child process, the same
+// binary, to be an ingest pod.
+const (
+	envPod    = "FLOWSTITCH_TEST_POD"
+	envPrefix = "FLOWSTITCH_TEST_PREFIX"
+	envStream = "FLOWSTITCH_TEST_ENDPOINT"
+)
+
+// pod is what the child does instead of tests: ingest until it is killed or its
+// standard input is closed.
+func pod() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		}
+		cancel()
+	}()
+	cfg := podConfig(strings.Split(os.Getenv(envPod), ","), os.Getenv(envPrefix), os.Getenv(envStream))
+	if err := Run(ctx, cfg, telemetry.Quiet()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func podConfig(brokers []string, prefix, endpoint string) Config {
+	cfg := Default()
+	cfg.Kafka.Brokers = brokers
+	cfg.Pipeline.Prefix, cfg.Pipeline.Partitions, cfg.Pipeline.Slots = prefix, 6, 6
+	cfg.Pipeline.CommitInterval = 20 * time.Millisecond
+	cfg.Pipeline.Replication = 1
+	cfg.Kinesis.Start = "oldest"
+	cfg.Kinesis.ListEvery, cfg.Kinesis.IdlePoll = 500*time.Millisecond, 50*time.Millisecond
+	cfg.Kinesis.Streams = []kinesis.Stream{{Name: "vpc", Stream: "vpc", Region: "us-east-1", Endpoint: endpoint, ReadsPerSecond: 100, BytesPerSecond: 1 << 30}}
+	return cfg
+}
+
+// line is a flow log line of a lane, which has a 5-tuple of its own; its number
+// is the count of bytes.
+func line(lane, number int) []byte {
+	now := time.Now().Unix()
+	return fmt.Appendf(nil, "2 123456789012 eni-0a1b2c3d4e5f%05d 10.0.0.%d 203.0.113.9 %d 443 6 1 %d %d %d ACCEPT OK", lane, lane, 40000+lane, number, now-10, now)
+}
+
+// child is a running pod.
+type child struct {
+	cmd   *exec.Cmd
+	stdin interface{ Close() error }
+}
+
+func startPod(t *testing.T, c *kafkatest.Cluster, prefix, endpoint string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), envPod+"="+strings.Join(c.Addrs, ","), envPrefix+"="+prefix, envStream+"="+endpoint,
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &child{cmd, in}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// kill is kill -9.
+func (p *child) kill() {
+	if p.cmd.ProcessState == nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait() // it says that the process was killed
+	}
+}
+
+// leave ends the pod in order.
+func (p *child) leave(t *testing.T) {
+	t.Helper()
+	p.stdin.Close()
+	if err := p.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// flows reads the flows topic of a prefix, read_committed.
+type flows struct {
+	cl      *kgo.Client
+	got     map[int][]int
+	n       int
+	rejects int
+	gaps    int
+	marks   int
+}
+
+func readFlows(t *testing.T, c *kafkatest.Cluster, prefix string) *flows {
+	t.Helper()
+	names := stage.Topics{Prefix: prefix}
+	cl, err := kgo.NewClient(append(c.Opts(), kgo.ConsumeTopics(names.Name("flows"), names.Name("rejects")), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.UnknownTopicRetries(-1), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return &flows{cl: cl, got: map[int][]int{}}
+}
+
+// until reads on until n flows are there.
+func (f *flows) until(t *testing.T, n int, limit time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for f.n < n {
+		fs := f.cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("%d of %d flows after %v", f.n, n, limit)
+		}
+		fs.EachRecord(func(r *kgo.Record) { f.take(t, r) })
+	}
+}
+
+func (f *flows) take(t *testing.T, r *kgo.Record) {
+	if strings.HasSuffix(r.Topic, "rejects.v1") {
+		f.rejects++
+		return
+	}
+	if wire.IsMark(r.Value) {
+		f.marks++
+		return
+	}
+	var rec flow.Record
+	if _, err := wire.ParseFlow(r.Key, r.Value, &rec); err != nil {
+		t.Error(err)
+	}
+	if rec.Kind == flow.KindSkipData {
+		f.gaps++
+		return
+	}
+	lane := int(rec.Src.Port) - 40000
+	f.got[lane] = append(f.got[lane], int(rec.Bytes))
+	f.n++
+}
+
+// settled reads what else there is, for a moment: there should be nothing.
+func (f *flows) settled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	for ctx.Err() == nil {
+		f.cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { f.take(t, r) })
+	}
+}
+
+func (f *flows) check(t *testing.T, d *kinesistest.Driver) {
+	t.Helper()
+	f.until(t, d.Total(), 120*time.Second)
+	f.settled(t)
+	for _, w := range d.Check(f.got) {
+		t.Error(w)
+	}
+}
+
+func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
+
+// TestKillsBetweenProduceAndCommit kills ingest pods with kill -9 while a
+// stream is fed and resharded; another pod is there all the time but the last.
+func TestKillsBetweenProduceAndCommit(t *testing.T) {
+	kills := 2
+	if long() {
+		kills = 50
+	}
+	c := kafkatest.Start(t)
+	prefix := kafkatest.Prefix(t)
+	srv := kinesistest.Start(t)
+	d := kinesistest.NewDriver(t, srv.URL, "vpc", 40, line)
+	d.KPL = true
+	d.Create(16)
+	f := readFlows(t, c, prefix)
+	victim := startPod(t, c, prefix, srv.URL)
+	for i := range kills {
+		d.Feed(600)
+		switch i % 3 {
+		case 0:
+			d.Split(i % 16)
+		case 1:
+			d.Merge(i % 15)
+		}
+		f.until(t, d.Total()-500, 60*time.Second) // it is at work: somewhere between a produce and a commit
+		victim.kill()
+		d.Feed(100)
+		victim = startPod(t, c, prefix, srv.URL)
+	}
+	d.Feed(100)
+	f.check(t, d)
+	t.Logf("%d kills, %d records put, %d came out, broker %s", kills, d.Total(), f.n, c)
+}
+
+// TestSecondPodJoinsAndLeaves hands slots over in order and by force.
+func TestSecondPodJoinsAndLeaves(t *testing.T) {
+	c := kafkatest.Start(t)
+	prefix := kafkatest.Prefix(t)
+	srv := kinesistest.Start(t)
+	d := kinesistest.NewDriver(t, srv.URL, "vpc", 40, line)
+	d.Create(16)
+	f := readFlows(t, c, prefix)
+	first := startPod(t, c, prefix, srv.URL)
+	d.Feed(300)
+	f.until(t, 200, 60*time.Second)
+	second := startPod(t, c, prefix, srv.URL)
+	for i := range 5 {
+		d.Feed(300)
+		d.Split(i)
+		f.until(t, d.Total()-200, 60*time.Second)
+	}
+	first.leave(t)
+	d.Feed(300)
+	f.check(t, d)
+	second.leave(t)
+}
