@@ -91,6 +91,13 @@ func (s *Set) configFile(w *workload, container, file string, cfg map[string]any
 		}
 	}
 	s.brokers(w, file, cfg)
+	s.configKeys(w, file, cfg)
+	s.identity(w, file, cfg)
+	slots, ok1 := num(cfg, "pipeline", "slots")
+	parts, ok2 := num(cfg, "pipeline", "partitions")
+	if ok1 && ok2 && (slots < 1 || int(parts)%int(slots) != 0) {
+		s.add("config", w, "%s: pipeline.slots %v does not divide the %v partitions", file, slots, parts)
+	}
 	walk("", cfg, func(key string, v any) {
 		leaf := key[strings.LastIndex(key, ".")+1:]
 		text, _ := v.(string)
@@ -101,6 +108,55 @@ func (s *Set) configFile(w *workload, container, file string, cfg map[string]any
 			s.pathInPod(w, container, file, key, text)
 		}
 	})
+}
+
+// configKeys: only keys that the service reads.
+func (s *Set) configKeys(w *workload, file string, cfg map[string]any) {
+	keys := s.product.JobKeys
+	if w.service != "" {
+		keys = s.product.Services[w.service].Keys
+	}
+	walk("", cfg, func(key string, _ any) {
+		if !knownKey(key, keys) {
+			s.add("config", w, "%s: nothing reads %s%s", file, key, hint(key, keys))
+		}
+	})
+}
+
+// knownKey matches a dotted key, list positions apart, against keys of which
+// some end in .* .
+func knownKey(key string, keys []string) bool {
+	var parts []string
+	for _, p := range strings.Split(key, ".") {
+		if _, err := strconv.Atoi(p); err != nil {
+			parts = append(parts, p)
+		}
+	}
+	key = strings.Join(parts, ".")
+	for _, k := range keys {
+		any, ok := strings.CutSuffix(k, ".*")
+		if k == key || strings.HasPrefix(k, key+".") || ok && strings.HasPrefix(key, any+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// identity: who calls AWS has a role, through IRSA or Pod Identity.
+func (s *Set) identity(w *workload, file string, cfg map[string]any) {
+	iam := strings.Contains(strings.ToUpper(str(cfg, "kafka", "sasl", "mechanism")), "IAM")
+	if !iam && get(cfg, "kinesis") == nil {
+		return
+	}
+	for _, o := range s.of("NetworkPolicy") {
+		if strings.Contains(string(o.YAML), podIdentity) {
+			return
+		}
+	}
+	sa := s.find("ServiceAccount", w.obj.NS, w.template.Spec.ServiceAccountName)
+	if sa != nil && str(sa.Raw, "metadata", "annotations", "eks.amazonaws.com/role-arn") == "" {
+		s.add("irsa", w, "%s wants an AWS identity, but %s names no role (eks.amazonaws.com/role-arn) and no policy opens the Pod Identity agent", file, sa)
+	}
 }
 
 func secretKey(leaf string) bool {

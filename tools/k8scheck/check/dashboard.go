@@ -15,8 +15,9 @@ type panel struct {
 	Datasource any    `json:"datasource"`
 	GridPos    struct{ H, W, X, Y int }
 	Targets    []struct {
-		Expr  string `json:"expr"`
-		RefID string `json:"refId"`
+		Expr       string `json:"expr"`
+		RefID      string `json:"refId"`
+		Datasource any    `json:"datasource"`
 	} `json:"targets"`
 	Panels []panel `json:"panels"`
 }
@@ -30,6 +31,8 @@ type dashboard struct {
 			Name  string `json:"name"`
 			Type  string `json:"type"`
 			Query any    `json:"query"`
+
+			Datasource any `json:"datasource"`
 		} `json:"list"`
 	} `json:"templating"`
 }
@@ -84,6 +87,9 @@ func DashboardProblems(product *Product, raw []byte, extra map[string]bool) []st
 		if m, ok := v.Query.(map[string]any); ok {
 			text = fmt.Sprint(m["query"])
 		}
+		for _, p := range datasource(v.Datasource, vars) {
+			add("variable %s: %s", v.Name, p)
+		}
 		if v.Type == "query" {
 			for _, p := range q.variable(text, vars) {
 				add("variable %s: %s", v.Name, p)
@@ -124,15 +130,7 @@ func (q *query) panel(p panel, vars map[string]string) (out []string) {
 	if p.Title == "" {
 		out = append(out, "has no title")
 	}
-	if ds, ok := p.Datasource.(map[string]any); ok {
-		uid, _ := ds["uid"].(string)
-		name := strings.Trim(strings.TrimPrefix(uid, "$"), "{}")
-		if !strings.HasPrefix(uid, "$") {
-			out = append(out, fmt.Sprintf("datasource %q is fixed: it exists on one Grafana only; use a variable", uid))
-		} else if vars[name] != "datasource" {
-			out = append(out, fmt.Sprintf("datasource variable %q is not declared", name))
-		}
-	}
+	out = append(out, datasource(p.Datasource, vars)...)
 	if p.GridPos.X+p.GridPos.W > 24 || p.GridPos.W < 1 || p.GridPos.H < 1 {
 		out = append(out, fmt.Sprintf("gridPos %+v does not fit the 24 columns", p.GridPos))
 	}
@@ -142,12 +140,30 @@ func (q *query) panel(p panel, vars map[string]string) (out []string) {
 			out = append(out, fmt.Sprintf("refId %q is empty or used twice", t.RefID))
 		}
 		refs[t.RefID] = true
+		out = append(out, datasource(t.Datasource, vars)...)
 		expr, bad := substitute(t.Expr, vars)
 		out = append(out, bad...)
 		problems, _ := q.judge(expr)
 		out = append(out, problems...)
 	}
 	return out
+}
+
+// datasource: a dashboard that is shipped names its source by a variable.
+func datasource(v any, vars map[string]string) []string {
+	ds, ok := v.(map[string]any)
+	if !ok {
+		return nil
+	}
+	uid, _ := ds["uid"].(string)
+	name := strings.Trim(strings.TrimPrefix(uid, "$"), "{}")
+	if !strings.HasPrefix(uid, "$") {
+		return []string{fmt.Sprintf("datasource %q is fixed: it exists on one Grafana only; use a variable", uid)}
+	}
+	if vars[name] != "datasource" {
+		return []string{fmt.Sprintf("datasource variable %q is not declared", name)}
+	}
+	return nil
 }
 
 // variableUse is $name, ${name} or ${name:format}.

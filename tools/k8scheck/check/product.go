@@ -14,6 +14,8 @@ import (
 type Product struct {
 	Services  map[string]Service `json:"services"`
 	Images    []string           `json:"images"`     // last path element of each image
+	JobArgs   []string           `json:"job_args"`   // how the topics job begins its command line
+	JobKeys   []string           `json:"job_keys"`   // the keys of its configuration
 	Env       []string           `json:"env"`        // variables that the programs read
 	Topics    []Topic            `json:"topics"`     // names without prefix
 	Metrics   map[string]Metric  `json:"metrics"`    // by family name
@@ -29,9 +31,10 @@ type Product struct {
 
 // Service is one workload's contract.
 type Service struct {
-	Config string  `json:"config"` // path of its configuration in the pod
-	Port   int32   `json:"port"`   // the telemetry port
-	Inputs []Input `json:"inputs"` // what its consumer groups lag on
+	Config string   `json:"config"` // path of its configuration in the pod
+	Port   int32    `json:"port"`   // the telemetry port
+	Keys   []string `json:"keys"`   // every key of its configuration, dotted; a trailing .* takes any
+	Inputs []Input  `json:"inputs"` // what its consumer groups lag on
 }
 
 // Input is a topic that a service consumes and the group it commits to, both

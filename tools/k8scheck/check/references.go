@@ -128,7 +128,25 @@ func (s *Set) podReferences(w *workload, used map[string]bool) {
 	}
 }
 
+// octal catches file modes that were written in octal where YAML reads decimal:
+// 400 means 0620.
+func (s *Set) octal(w *workload, v *corev1.Volume) {
+	var mode *int32
+	switch {
+	case v.ConfigMap != nil:
+		mode = v.ConfigMap.DefaultMode
+	case v.Secret != nil:
+		mode = v.Secret.DefaultMode
+	case v.Projected != nil:
+		mode = v.Projected.DefaultMode
+	}
+	if mode != nil && (*mode&0o440 != 0o440 || *mode&0o022 != 0) && *mode != 0o400 {
+		s.add("pod", w, "volume %s: defaultMode %d is %#o; group must read, nobody else write (write 0440)", v.Name, *mode, *mode)
+	}
+}
+
 func (s *Set) volume(w *workload, v *corev1.Volume, used map[string]bool) {
+	s.octal(w, v)
 	if v.ConfigMap != nil {
 		s.useConfigMap(w, "volume "+v.Name, v.ConfigMap.Name, itemKeys(v.ConfigMap.Items), v.ConfigMap.Optional, used)
 	}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -121,6 +122,11 @@ func (s *Set) spread(w *workload, t *corev1.TopologySpreadConstraint) {
 	if t.LabelSelector == nil || len(s.selected(w.obj.NS, t.LabelSelector)) > 1 {
 		s.add("spread", w, "the constraint on %s also counts pods of other workloads", t.TopologyKey)
 	}
+	for _, k := range t.MatchLabelKeys {
+		if _, ok := w.template.Labels[k]; !ok && k != "pod-template-hash" {
+			s.add("spread", w, "matchLabelKeys %q is no label of the pod: it is ignored%s", k, hint(k, append(sortedKeys(w.template.Labels), "pod-template-hash")))
+		}
+	}
 	if t.WhenUnsatisfiable == corev1.DoNotSchedule {
 		if t.NodeTaintsPolicy == nil || *t.NodeTaintsPolicy != corev1.NodeInclusionPolicyHonor {
 			s.add("spread", w, "DoNotSchedule over %s without nodeTaintsPolicy: Honor: a drain of a one-node zone never ends, the cordoned zone still counts", t.TopologyKey)
@@ -201,6 +207,11 @@ func (s *Set) deployment(w *workload, d *appsv1.Deployment) {
 }
 
 func (s *Set) job(w *workload, j *batchv1.JobSpec) {
+	for _, c := range w.containers() {
+		if want := s.product.JobArgs; len(c.Args) < len(want) || !slices.Equal(c.Args[:len(want)], want) {
+			s.add("args", w, "container %s: args %v; the job runs %v", c.Name, c.Args, want)
+		}
+	}
 	if j.TTLSecondsAfterFinished == nil {
 		s.add("job", w, "ttlSecondsAfterFinished is missing: a finished Job is immutable and blocks the next apply")
 	}

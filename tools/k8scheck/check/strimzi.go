@@ -251,6 +251,22 @@ func (s *Set) copartitioned(prefix string) {
 		}
 	}
 	flows, sessions := 0, 0
+	parts, slots := 0, 0
+	for _, w := range s.workloads {
+		if w.config != nil {
+			f, _ := num(w.config, "pipeline", "partitions")
+			parts, slots = int(f), s.slots(w)
+		}
+	}
+	for _, name := range sortedKeys(n) {
+		want := parts
+		if strings.Contains(name, ".slots.") || strings.Contains(name, ".ledger.") {
+			want = slots
+		}
+		if p := n[name]; want > 0 && p != want {
+			s.add("topic", nil, "%s has %d partitions, the services' configuration says %d: they would refuse it", prefix+name, p, want)
+		}
+	}
 	for name, p := range n {
 		if strings.Contains(name, ".flows.") {
 			flows = p
