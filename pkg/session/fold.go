@@ -30,6 +30,9 @@ func (t *Table) Advance(clock flow.Time, emit Emit, full func() bool) (done bool
 			t.wheel.pos = d
 			t.settle(i, d, emit)
 		}
+		if cap(t.batch) > 1<<14 {
+			t.batch = nil // a burst is no reason to keep the room
+		}
 	}
 	t.clock = clock
 	return true

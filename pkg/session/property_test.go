@@ -197,7 +197,9 @@ func TestAgainstOracle(t *testing.T) {
 	}
 }
 
-func head(s string) string { return strings.Join(strings.SplitN(s, "\n", 60)[:min(59, strings.Count(s, "\n"))], "\n") }
+func head(s string) string {
+	return strings.Join(strings.SplitN(s, "\n", 60)[:min(59, strings.Count(s, "\n"))], "\n")
+}
 
 // checkSums holds that final deltas add up to a session's final totals, and
 // early deltas, over all sessions of a key, to the totals of all of them.

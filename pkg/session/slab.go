@@ -1,43 +1,99 @@
 package session
 
+import "math/bits"
+
 // slab holds values without pointers in chunks that never move: it grows
-// without copying and costs the garbage collector one pointer a chunk. Number
-// 0 is never handed out and stands for none.
+// without copying, costs the garbage collector one pointer a chunk, and gives
+// back a chunk that nothing is left in, all but one of them. Number 0 is never
+// handed out and stands for none. Which number is handed out never shows.
 type slab[T any] struct {
-	chunks []*[slabChunk]T
-	free   []uint32
-	next   uint32
+	chunks []*[1 << slabBits]T
+	use    []chunkUse
+	open   []uint32 // chunks with room
+	holes  []uint32 // numbers of chunks that were given back
+	empty  int      // of the open ones, how many hold nothing
 	live   int
 }
 
-const (
-	slabBits  = 8
-	slabChunk = 1 << slabBits
-)
+// slabBits makes chunks of 64 values: 5376, 4096 and 2048 bytes for entries,
+// nodes and pending records, which are exact size classes of Go's allocator.
+const slabBits = 6
 
-func (s *slab[T]) at(i uint32) *T { return &s.chunks[i>>slabBits][i&(slabChunk-1)] }
+// chunkUse is a bit for each value in use, and the chunk's place in slab.open
+// plus one, 0 for a full one.
+type chunkUse struct {
+	bits uint64
+	open uint32
+}
+
+func (s *slab[T]) at(i uint32) *T { return &s.chunks[i>>slabBits][i&(1<<slabBits-1)] }
 
 func (s *slab[T]) alloc() uint32 {
 	s.live++
-	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		return i
+	if len(s.open) == 0 {
+		s.grow()
 	}
-	if s.next == 0 {
-		s.next = 1
+	n := s.open[len(s.open)-1]
+	u := &s.use[n]
+	if u.bits == 0 {
+		s.empty--
 	}
-	i := s.next
-	s.next++
-	if int(i>>slabBits) == len(s.chunks) {
-		s.chunks = append(s.chunks, new([slabChunk]T))
+	cell := uint32(bits.TrailingZeros64(^u.bits))
+	if u.bits |= 1 << cell; ^u.bits == 0 {
+		s.close(n)
 	}
-	return i
+	return n<<slabBits | cell
 }
 
+func (s *slab[T]) grow() {
+	n := uint32(len(s.chunks))
+	if h := len(s.holes); h > 0 {
+		n = s.holes[h-1]
+		s.holes = s.holes[:h-1]
+	} else {
+		s.chunks, s.use = append(s.chunks, nil), append(s.use, chunkUse{})
+	}
+	s.chunks[n] = new([1 << slabBits]T)
+	if n == 0 {
+		s.use[n].bits = 1 // number 0
+	} else {
+		s.empty++
+	}
+	s.reopen(n)
+}
+
+// reopen lists a chunk as one with room, close takes it off the list.
+func (s *slab[T]) reopen(n uint32) {
+	s.open = append(s.open, n)
+	s.use[n].open = uint32(len(s.open))
+}
+
+func (s *slab[T]) close(n uint32) {
+	last := s.open[len(s.open)-1]
+	s.open[s.use[n].open-1] = last
+	s.use[last].open = s.use[n].open
+	s.use[n].open = 0
+	s.open = s.open[:len(s.open)-1]
+}
+
+// release takes a value back.
 func (s *slab[T]) release(i uint32) {
+	n, cell := i>>slabBits, i&(1<<slabBits-1)
 	var zero T
-	*s.at(i) = zero
-	s.free = append(s.free, i)
+	s.chunks[n][cell] = zero
 	s.live--
+	u := &s.use[n]
+	u.bits &^= 1 << cell
+	if u.open == 0 {
+		s.reopen(n)
+	}
+	if u.bits != 0 {
+		return
+	}
+	if s.empty++; s.empty > 1 {
+		s.close(n)
+		s.chunks[n] = nil
+		s.holes = append(s.holes, n)
+		s.empty--
+	}
 }

@@ -17,8 +17,9 @@ const snapshotVersion = 1
 var ErrSnapshot = errors.New("session: not a snapshot that this version reads")
 
 // AppendSnapshot appends the whole state. Tables that behave alike give the
-// same bytes: entries are in the order of their keys, points in the order in
-// which those first name them, lists in their own. It must not be called inside an unfinished Advance.
+// same bytes: entries are in the order of their keys, lists in their own, and
+// points, last, in the order in which the entries name them. It must not be
+// called inside an unfinished Advance.
 func (t *Table) AppendSnapshot(b []byte) []byte {
 	b = append(b, snapshotVersion)
 	b = binary.AppendVarint(b, int64(t.clock))
@@ -31,48 +32,43 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 	}
 	b = append(b, t.gapAt)
 	order := t.inOrder()
-	points := pointNumbers{pool: &t.pool, number: make(map[uint32]uint64)}
-	var body []byte
-	for _, i := range order {
-		body = t.appendEntry(body, t.entries.at(i), &points)
+	points := pointNumbers{number: make([]uint32, len(t.pool.infos))}
+	b = appendUint(b, uint64(len(order)))
+	place := make([]uint32, len(t.entries.chunks)<<slabBits)
+	for n, i := range order {
+		place[i] = uint32(n)
+		b = t.appendEntry(b, t.entries.at(i), &points)
 	}
+	for l := listNew; l < numLists; l++ {
+		count := uint64(0)
+		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+			count++
+		}
+		b = appendUint(b, count)
+		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+			b = appendUint(b, uint64(place[i]))
+		}
+	}
+	at := len(b)
 	b = appendUint(b, uint64(len(points.order)))
 	for _, i := range points.order {
 		b = t.pool.infos[i].appendText(b)
 	}
-	b = appendUint(b, uint64(len(order)))
-	b = append(b, body...)
-	place := make(map[uint32]uint64, len(order))
-	for n, i := range order {
-		place[i] = uint64(n)
-	}
-	for l := listNew; l < numLists; l++ {
-		var members []byte
-		count := uint64(0)
-		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
-			members = appendUint(members, place[i])
-			count++
-		}
-		b = append(appendUint(b, count), members...)
-	}
-	return b
+	return binary.BigEndian.AppendUint32(b, uint32(len(b)-at))
 }
 
-// pointNumbers numbers points as a snapshot meets them.
+// pointNumbers numbers points as a snapshot meets them; 0 is not numbered yet.
 type pointNumbers struct {
-	pool   *pool
-	number map[uint32]uint64
+	number []uint32
 	order  []uint32
 }
 
 func (p *pointNumbers) of(i uint32) uint64 {
-	n, ok := p.number[i]
-	if !ok {
-		n = uint64(len(p.order))
-		p.number[i] = n
+	if p.number[i] == 0 {
 		p.order = append(p.order, i)
+		p.number[i] = uint32(len(p.order))
 	}
-	return n
+	return uint64(p.number[i] - 1)
 }
 
 // inOrder returns all entries by key and age.
@@ -112,22 +108,23 @@ func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
 	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
 		b = appendNode(b, t.nodes.at(i), points)
 	}
-	if e.pend == 0 {
-		return appendUint(b, 0)
-	}
 	n = 0
-	var ring []byte
-	for i := t.pendings.at(e.pend).next; ; i = t.pendings.at(i).next {
-		p := t.pendings.at(i)
-		ring = binary.BigEndian.AppendUint32(ring, p.start)
-		ring = appendUint(ring, points.of(p.info))
-		ring = binary.BigEndian.AppendUint32(ring, p.off)
-		ring = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(ring, p.lo), p.hi)
-		if n++; i == e.pend {
+	for i := e.pend; i != 0; {
+		n++
+		if i = t.pendings.at(i).next; i == e.pend {
 			break
 		}
 	}
-	return append(appendUint(b, uint64(n)), ring...)
+	b = appendUint(b, uint64(n))
+	for i := e.pend; n > 0; n-- {
+		i = t.pendings.at(i).next
+		p := t.pendings.at(i)
+		b = binary.BigEndian.AppendUint32(b, p.start)
+		b = appendUint(b, points.of(p.info))
+		b = binary.BigEndian.AppendUint32(b, p.off)
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.lo), p.hi)
+	}
+	return b
 }
 
 func appendNode(b []byte, v *node, points *pointNumbers) []byte {
@@ -152,9 +149,18 @@ func (t *Table) Restore(b []byte) error {
 	if t.entries.live != 0 {
 		return errors.New("session: restore into a table that is not empty: make a new one")
 	}
-	if len(b) == 0 || b[0] != snapshotVersion {
+	if len(b) < 5 || b[0] != snapshotVersion {
 		return ErrSnapshot
 	}
+	points, b, err := t.restorePoints(b)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, i := range points {
+			t.pool.drop(i)
+		}
+	}()
 	r := reader{b: b[1:]}
 	t.clock = flow.Time(r.varint())
 	t.wheel.pos, t.wall = uint32(r.uint(maxRecords)), uint32(r.uint(maxRecords))
@@ -164,18 +170,6 @@ func (t *Table) Restore(b []byte) error {
 		t.gaps[i] = r.fix64()
 	}
 	t.gapAt = r.byte() % uint8(len(t.gaps))
-	points := make([]uint32, 0, 16)
-	for n := r.count(); n > 0 && !r.bad; n-- {
-		v := r.info()
-		i := t.pool.add(&v)
-		t.pool.hold(i) // until all that name it are here
-		points = append(points, i)
-	}
-	defer func() {
-		for _, i := range points {
-			t.pool.drop(i)
-		}
-	}()
 	order := make([]uint32, 0, 64)
 	for n := r.count(); n > 0 && !r.bad; n-- {
 		i, err := t.restoreEntry(&r, points)
@@ -200,6 +194,26 @@ func (t *Table) Restore(b []byte) error {
 		t.schedule(i)
 	}
 	return nil
+}
+
+// restorePoints reads the points at the end of a snapshot and returns them,
+// held until all that name them are there, and the rest of the snapshot.
+func (t *Table) restorePoints(b []byte) (points []uint32, rest []byte, err error) {
+	size, end := uint64(binary.BigEndian.Uint32(b[len(b)-4:])), len(b)-4
+	if size >= uint64(end) {
+		return nil, nil, fmt.Errorf("%w: it is cut short", ErrSnapshot)
+	}
+	r := reader{b: b[end-int(size) : end]}
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		v := r.info()
+		i := t.pool.add(&v)
+		t.pool.hold(i)
+		points = append(points, i)
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, nil, fmt.Errorf("%w: its points are cut short", ErrSnapshot)
+	}
+	return points, b[:end-int(size)], nil
 }
 
 func (t *Table) restoreEntry(r *reader, points []uint32) (uint32, error) {

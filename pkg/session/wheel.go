@@ -148,17 +148,28 @@ func (t *Table) dueAt(d uint32) []uint32 {
 // from, an entry without an id last.
 func (t *Table) compareEntries(i, j uint32) int {
 	a, b := t.entries.at(i), t.entries.at(j)
-	ka, kb := t.keyOf(a), t.keyOf(b)
-	if c := compareKeys(&ka, &kb); c != 0 {
+	c := 0
+	if a.key.six|b.key.six == 0 {
+		c = a.key.compare(&b.key)
+	} else {
+		ka, kb := t.keyOf(a), t.keyOf(b)
+		c = compareKeys(&ka, &kb)
+	}
+	if c != 0 {
 		return c
 	}
-	switch x, y := a.rank(), b.rank(); {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
+	return less(a.rank(), b.rank())
+}
+
+// compare is compareKeys for two keys of IPv4 addresses.
+func (k *ckey) compare(o *ckey) int {
+	if c := less(uint64(k.a)<<16|uint64(k.portA), uint64(o.a)<<16|uint64(o.portA)); c != 0 {
+		return c
 	}
-	return 0
+	if c := less(uint64(k.b)<<16|uint64(k.portB), uint64(o.b)<<16|uint64(o.portB)); c != 0 {
+		return c
+	}
+	return less(uint64(k.proto)<<16|uint64(k.scope), uint64(o.proto)<<16|uint64(o.scope))
 }
 
 func (e *entry) rank() uint64 {
