@@ -20,6 +20,7 @@ type member struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 	errs chan error
+	fold stage.Config
 }
 
 func configs(c *kafkatest.Cluster, prefix string, l *Load) (src, fold stage.Config) {
@@ -50,6 +51,7 @@ func start(src, fold stage.Config, l *Load, toy *Toy) *member {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{stop: cancel, errs: make(chan error, 2)}
 	src.Telemetry, fold.Telemetry = fresh(src.Telemetry), fresh(fold.Telemetry)
+	m.fold = fold
 	m.done.Go(func() { m.errs <- stage.RunSlots(ctx, src, []string{stage.FlowsTopic}, l.NewSource) })
 	m.done.Go(func() { m.errs <- stage.Run(ctx, fold, toy.Spec()) })
 	return m

@@ -174,7 +174,7 @@ func (st *Stage) pollGroup(ctx context.Context) {
 	for ctx.Err() == nil {
 		fs := st.group.PollFetches(ctx)
 		fs.EachError(func(topic string, p int32, err error) {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && st.watch.away() == nil { // of a broker that is away we have said so
 				st.log.Warn("control topic", "topic", topic, "partition", p, "error", err)
 			}
 		})
