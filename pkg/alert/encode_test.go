@@ -14,23 +14,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/flowstitch/flowstitch/internal/alerttest"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
-
-// facts is the directory of checked facts beside the checkout; the test is
-// skipped where it is not there.
-func facts(t testing.TB, name string) string {
-	t.Helper()
-	p := filepath.Join("..", "..", "..", "shared", "facts", name)
-	if _, err := os.Stat(p); err != nil {
-		t.Skipf("../shared/facts/%s is not beside this checkout: nothing to validate against", name)
-	}
-	return p
-}
 
 func encode(t testing.TB, o Options, a *Alert) []byte {
 	t.Helper()
@@ -67,20 +56,10 @@ func TestActivityIsNeeded(t *testing.T) {
 }
 
 func TestOCSFStrict(t *testing.T) {
-	for _, file := range []string{"ocsf-detection_finding.strict.schema.json", "ocsf-detection_finding.schema.json"} {
-		schema, err := jsonschema.NewCompiler().Compile(facts(t, "ocsf-schema/"+file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, a := range samples() {
-			b := encode(t, Options{}, a)
-			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := schema.Validate(doc); err != nil {
-				t.Errorf("%s against %s: %v", name, file, err)
-			}
+	valid := alerttest.OCSF(t)
+	for name, a := range samples() {
+		if err := valid(encode(t, Options{}, a)); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -156,84 +135,11 @@ func checkAttributes(t *testing.T, where string, known map[string][]string, obje
 // TestECSFields: every field outside our own namespace is a field of ECS, of
 // its type, an array where ECS wants one, and a value that it allows.
 func TestECSFields(t *testing.T) {
-	f, err := os.Open(facts(t, "ecs-fields.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := map[string][]string{}
-	for _, r := range rows[1:] {
-		fields[r[0]] = r
-	}
+	valid := alerttest.ECS(t)
 	for name, a := range samples() {
-		var doc map[string]any
-		b := encode(t, Options{Format: ECS}, a)
-		if err := stdjson.Unmarshal(b, &doc); err != nil {
-			t.Fatal(err)
+		if err := valid(encode(t, Options{Format: ECS}, a)); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
-		delete(doc, "flowstitch")
-		checkECS(t, name, fields, "", doc)
-		event := doc["event"].(map[string]any)
-		if event["kind"] != "alert" || !strings.HasPrefix(event["dataset"].(string), event["module"].(string)+".") {
-			t.Errorf("%s: event %v", name, event)
-		}
-	}
-}
-
-func checkECS(t *testing.T, where string, fields map[string][]string, path string, v any) {
-	t.Helper()
-	row, isField := fields[path]
-	if m, ok := v.(map[string]any); ok && (!isField || row[1] == "object") {
-		for k, x := range m {
-			if isField { // labels: a flat object of keywords
-				if _, ok := x.(string); !ok || strings.Contains(k, ".") {
-					t.Errorf("%s: %s.%s is no keyword", where, path, k)
-				}
-				continue
-			}
-			checkECS(t, where, fields, strings.TrimPrefix(path+"."+k, "."), x)
-		}
-		return
-	}
-	if !isField {
-		t.Errorf("%s: %s is no field of ECS %s", where, path, ECSVersion)
-		return
-	}
-	list, isList := v.([]any)
-	if isList != (row[3] == "array") {
-		t.Errorf("%s: %s: array %v, ECS says %q", where, path, isList, row[3])
-	}
-	if !isList {
-		list = []any{v}
-	}
-	for _, x := range list {
-		checkECSValue(t, where, row, x)
-	}
-}
-
-func checkECSValue(t *testing.T, where string, row []string, x any) {
-	t.Helper()
-	s, isString := x.(string)
-	switch row[1] {
-	case "long", "float":
-		if _, ok := x.(float64); !ok {
-			t.Errorf("%s: %s is %T, ECS says %s", where, row[0], x, row[1])
-		}
-	case "ip":
-		if _, err := flow.ParseAddr(s); err != nil {
-			t.Errorf("%s: %s: %v", where, row[0], err)
-		}
-	default:
-		if !isString {
-			t.Errorf("%s: %s is %T, ECS says %s", where, row[0], x, row[1])
-		}
-	}
-	if row[4] != "" && !slices.Contains(strings.FieldsFunc(row[4], func(r rune) bool { return r == '|' || r == ';' || r == ',' }), s) {
-		t.Errorf("%s: %s is %q, allowed are %s", where, row[0], s, row[4])
 	}
 }
 
@@ -274,7 +180,7 @@ func pretty(t *testing.T, b []byte) []byte {
 }
 
 func TestCommunityID(t *testing.T) {
-	f, err := os.Open(facts(t, "community-id-vectors.csv"))
+	f, err := os.Open(alerttest.Facts(t, "community-id-vectors.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
