@@ -3,8 +3,6 @@ package flowlog
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -77,7 +75,8 @@ type Decoder struct {
 	groups  map[string][]*Format // Config.Formats
 	pins    map[string]*pin      // what was inferred, per source
 	unknown map[string]uint64    // names that AWS does not define, and their values
-	headers []Choice
+	known   []*Format            // see knownFormats
+	noted   []Choice             // layouts that were used without being pinned
 	stats   Stats
 
 	rec     flow.Record // reused for every line
@@ -100,7 +99,7 @@ func New(c Config) (*Decoder, error) {
 	}
 	d := &Decoder{
 		cfg: c, groups: make(map[string][]*Format, len(c.Formats)),
-		pins: make(map[string]*pin), unknown: make(map[string]uint64),
+		known: knownFormats(), pins: make(map[string]*pin), unknown: make(map[string]uint64),
 	}
 	var errs []error
 	if c.MaxPayload < 0 || c.MaxLine < 0 || c.MaxInterval < 0 {
@@ -110,7 +109,7 @@ func New(c Config) (*Decoder, error) {
 	if d.forAll, err = alternatives(c.Format); err != nil {
 		errs = append(errs, err)
 	}
-	for _, group := range slices.Sorted(maps.Keys(c.Formats)) {
+	for _, group := range sortedKeys(c.Formats) {
 		list, err := alternatives(c.Formats[group])
 		if err == nil && list == nil {
 			err = errors.New("the format is empty")
@@ -154,8 +153,17 @@ func (d *Decoder) Raw() []byte { return d.raw }
 // Stats returns the counts so far.
 func (d *Decoder) Stats() Stats { return d.stats }
 
-// UnknownFields returns how many values were read of each field that AWS does
-// not define.
-func (d *Decoder) UnknownFields() map[string]uint64 {
-	return maps.Clone(d.unknown)
+// UnknownField is a field that AWS does not define, and how often it had a value.
+type UnknownField struct {
+	Name   string
+	Values uint64
+}
+
+// UnknownFields returns the fields met that AWS does not define, by name.
+func (d *Decoder) UnknownFields() []UnknownField {
+	out := make([]UnknownField, 0, len(d.unknown))
+	for _, name := range sortedKeys(d.unknown) {
+		out = append(out, UnknownField{name, d.unknown[name]})
+	}
+	return out
 }

@@ -128,6 +128,7 @@ func FuzzInfer(f *testing.F) {
 	f.Add(strings.Repeat(lineV2+"\n", 5))
 	f.Add(strings.Repeat(lineV5+"\n", 5))
 	f.Add(strings.Repeat("10.0.0.1 10.0.0.2 1 2 6 1 40 1431280876 1431280934 ACCEPT\n", 5))
+	list := knownFormats()
 	f.Fuzz(func(t *testing.T, sample string) {
 		var rows [][][]byte
 		for line := range strings.SplitSeq(sample, "\n") {
@@ -135,7 +136,7 @@ func FuzzInfer(f *testing.F) {
 				rows = append(rows, split([]byte(line)))
 			}
 		}
-		v := infer(rows)
+		v := infer(list, rows)
 		if v.sure && v.format == nil {
 			t.Fatal("sure of nothing")
 		}

@@ -28,7 +28,7 @@ type pin struct {
 const (
 	maxPins    = 4096 // sources with an inferred layout
 	maxLayouts = 8    // layouts of one source
-	maxHeaders = 256  // header lines that Choices lists
+	maxNoted   = 256  // choices that are not pinned, for Choices
 )
 
 // Choices lists the layouts in use: configured, read from headers, inferred.
@@ -42,19 +42,23 @@ func (d *Decoder) Choices() []Choice {
 			out = append(out, Choice{Source: group, Format: f, Basis: "configured", Confidence: 100, Why: "the configuration of the log group says so"})
 		}
 	}
-	out = append(out, d.headers...)
+	out = append(out, d.noted...)
 	for _, key := range sortedKeys(d.pins) {
 		out = append(out, d.pins[key].choices...)
 	}
 	return out
 }
 
-func (d *Decoder) noteHeader(s *source, f *Format) {
-	if len(d.headers) < maxHeaders {
-		d.headers = append(d.headers, Choice{
-			Source: cloneKey(&s.origin), Format: f, Basis: "header", Confidence: 100, Why: "the header line names the fields",
-		})
+// note remembers a choice that is not pinned, for Choices.
+func (d *Decoder) note(c Choice) {
+	layout := c.Format.String()
+	if len(d.noted) >= maxNoted || slices.ContainsFunc(d.noted, func(n Choice) bool {
+		return n.Source == c.Source && n.Format.String() == layout
+	}) {
+		return
 	}
+	c.Source = strings.Clone(c.Source)
+	d.noted = append(d.noted, c)
 }
 
 // pinKey names a source for inference. All streams of a log group have the
@@ -73,7 +77,7 @@ func (d *Decoder) settle(s *source, last bool) bool {
 	for i := range s.waiting {
 		rows = append(rows, split(s.waiting[i].line))
 	}
-	v := infer(rows)
+	v := infer(d.known, rows)
 	s.doubt = v.doubt
 	if v.format == nil || (!last && !v.sure) {
 		return false
@@ -81,6 +85,8 @@ func (d *Decoder) settle(s *source, last bool) bool {
 	s.layouts, s.origins = []*Format{v.format}, basisInferred
 	if v.sure {
 		d.pin(s, v)
+	} else {
+		d.note(Choice{Source: pinKey(&s.origin), Format: v.format, Basis: "inferred", Confidence: v.confidence, Why: v.why})
 	}
 	return true
 }
@@ -88,7 +94,7 @@ func (d *Decoder) settle(s *source, last bool) bool {
 // another looks for a second layout in a source that has one already: two flow
 // logs that write to one log group share its streams.
 func (d *Decoder) another(s *source, line []byte) *Format {
-	v := infer([][][]byte{split(line)})
+	v := infer(d.known, [][][]byte{split(line)})
 	if v.format == nil || !v.sure {
 		return nil
 	}
@@ -130,9 +136,9 @@ type verdict struct {
 	why, doubt string
 }
 
-// known returns the layouts that are tried by name: AWS's defaults, each
+// knownFormats returns the layouts that are tried by name: AWS's defaults, each
 // version's full list, and the layouts of AWS's own examples, which people copy.
-func known() []*Format {
+func knownFormats() []*Format {
 	list := []*Format{V2()}
 	for v := uint8(3); v <= 11; v++ {
 		if f := UpTo(v); f.Len() != list[len(list)-1].Len() {
@@ -158,8 +164,8 @@ func known() []*Format {
 // must fit by the shape of every value, never by their number alone. First come
 // the layouts that are known by name, then those that begin like AWS's default
 // and go on, then what can be worked out of the values.
-func infer(rows [][][]byte) verdict {
-	byName, fits := inferKnown(rows)
+func infer(known []*Format, rows [][][]byte) verdict {
+	byName, fits := inferKnown(known, rows)
 	if byName.format != nil && 2*fits >= len(rows) {
 		return byName
 	}
@@ -177,9 +183,9 @@ func infer(rows [][][]byte) verdict {
 }
 
 // inferKnown chooses among the known layouts, and returns how many lines fit.
-func inferKnown(rows [][][]byte) (best verdict, bestFit int) {
+func inferKnown(known []*Format, rows [][][]byte) (best verdict, bestFit int) {
 	var rivals []string
-	for _, f := range known() {
+	for _, f := range known {
 		fits, full := 0, 0
 		for _, row := range rows {
 			if ok, evidence := f.fits(row); ok {

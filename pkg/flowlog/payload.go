@@ -80,11 +80,4 @@ func (d *Decoder) refuseWhole(s *source, raw []byte, c Class, reason string) {
 	d.reject(s, Reject{Raw: raw, Class: c, Reason: reason})
 }
 
-func skipBlank(b []byte) []byte {
-	for len(b) > 0 && b[0] <= ' ' {
-		b = b[1:]
-	}
-	return b
-}
-
 func isGzip(b []byte) bool { return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b }

@@ -9,7 +9,7 @@ import (
 
 // minPuzzle is the smallest sample of lines with packets from which an unknown
 // layout is worked out.
-const minPuzzle = 4
+const minPuzzle = 8
 
 // marks are the columns that their values name by themselves. Their order is
 // that of the tests: a value that fits several belongs to the first.
@@ -31,7 +31,7 @@ type grid struct {
 func puzzle(rows [][][]byte) verdict {
 	g := grid{rows: flowRows(rows)}
 	if len(g.rows) < minPuzzle {
-		return verdict{doubt: fmt.Sprintf("no known layout fits, and %d lines with packets are too few to work it out", len(g.rows))}
+		return verdict{doubt: fmt.Sprintf("no known layout fits, and lines with packets to work it out of are too few, %d", len(g.rows))}
 	}
 	g.name = make([]string, len(g.rows[0]))
 	if doubt := g.byShape(); doubt != "" {
@@ -41,12 +41,18 @@ func puzzle(rows [][][]byte) verdict {
 	if doubt != "" {
 		return verdict{doubt: doubt}
 	}
+	sure := g.enough(found)
 	f, err := newFormat(unnamed(found))
 	if err != nil {
 		return verdict{doubt: err.Error()}
 	}
-	return verdict{format: f, sure: true, confidence: 80,
+	return verdict{format: f, sure: sure, confidence: 80,
 		why: fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows))}
+}
+
+// enough reports whether more lines could hardly name more columns.
+func (g *grid) enough(names []string) bool {
+	return len(g.rows) >= minPuzzle && (!slices.Contains(names, "") || len(g.rows) >= maxWaiting/4)
 }
 
 // unnamed gives the columns without a name one by their number.
@@ -89,21 +95,22 @@ func longer(rows [][][]byte) verdict {
 	if len(addrs) == 2 && addrs[1] == addrs[0]+1 {
 		g.name[addrs[0]], g.name[addrs[1]] = "pkt-srcaddr", "pkt-dstaddr"
 	}
+	sure := g.enough(g.name)
 	f, err := newFormat(unnamed(g.name))
 	if err != nil {
 		return verdict{}
 	}
-	return verdict{format: f, sure: len(g.rows) >= minPuzzle, confidence: 80,
+	return verdict{format: f, sure: sure, confidence: 80,
 		why: fmt.Sprintf("all of %d lines with packets begin with the 14 fields of the default layout; what follows was named where its values tell", len(g.rows))}
 }
 
 // nearest finds the known layout that a single damaged line most likely has:
 // as many fields, and all but two of the right shape at most.
-func nearest(row [][]byte) *Format {
+func nearest(known []*Format, row [][]byte) *Format {
 	const tolerated = 2
 	var best *Format
 	bestBad := tolerated + 1
-	for _, f := range known() {
+	for _, f := range known {
 		if f.Len() != len(row) || f.Len() <= 3*tolerated {
 			continue
 		}

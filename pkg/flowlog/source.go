@@ -155,43 +155,71 @@ func (d *Decoder) plain(s *source, line, raw []byte) {
 		d.flush(s)
 		d.stats.Headers++
 		s.layouts, s.origins = []*Format{f}, basisHeader
-		d.noteHeader(s, f)
+		d.note(Choice{Source: pinKey(&s.origin), Format: f, Basis: "header", Confidence: 100, Why: "the header line names the fields"})
 		return
 	}
 	if len(s.layouts) == 0 || len(s.waiting) > 0 {
 		d.wait(s, line, raw)
 		return
 	}
-	first := d.anyLayout(s, line)
-	if first.ok() {
+	f, fail := d.exactly(s, line)
+	if fail.ok() {
 		return
 	}
-	if s.origins == basisInferred && first.class != ClassTime {
-		if f := d.another(s, line); f != nil && d.try(s, f, line, false).ok() {
+	if s.origins != basisConfig {
+		if g := d.another(s, line); g != nil && d.try(s, g, line, false).ok() {
 			return
 		}
 	}
-	d.refuse(s, s.layouts[0], first, line, raw)
+	for _, g := range s.layouts {
+		now := d.try(s, g, line, true)
+		if now.ok() {
+			return
+		}
+		if g == f {
+			fail = now
+		}
+	}
+	if s.origins != basisConfig {
+		f, fail = d.better(s, line, f, fail)
+	}
+	d.refuse(s, f, fail, line, raw)
 }
 
-// anyLayout tries all layouts of s, exactly first and then with trailing
-// fields, and returns the first layout's failure if none reads the line.
-func (d *Decoder) anyLayout(s *source, line []byte) (first failure) {
-	for i, f := range s.layouts {
-		fail := d.try(s, f, line, false)
-		if fail.ok() {
-			return fail
+// exactly tries all layouts of s without trailing fields. If none reads the line
+// it returns the failure of one that has as many fields, or else of the first.
+func (d *Decoder) exactly(s *source, line []byte) (*Format, failure) {
+	f, fail := s.layouts[0], failure{}
+	for i, g := range s.layouts {
+		now := d.try(s, g, line, false)
+		if now.ok() {
+			return g, now
 		}
-		if i == 0 {
-			first = fail
-		}
-	}
-	for _, f := range s.layouts {
-		if d.try(s, f, line, true).ok() {
-			return failure{}
+		if i == 0 || (fail.class == ClassFields && now.class != ClassFields) {
+			f, fail = g, now
 		}
 	}
-	return first
+	return f, fail
+}
+
+// better looks for the reason why a line of an inferred source is refused: when
+// it has nearly the shape of a known layout, what is wrong under that one tells
+// more than that it is not of the layout of the lines before.
+func (d *Decoder) better(s *source, line []byte, f *Format, fail failure) (*Format, failure) {
+	g := nearest(d.known, split(line))
+	if g == nil {
+		return f, fail
+	}
+	d.rec.Reset()
+	w := row{rec: &d.rec}
+	_, now := g.parse(line, &w)
+	if now.ok() {
+		now = w.check(g, s.at, d.cfg.MaxInterval)
+	}
+	if now.ok() {
+		return f, fail
+	}
+	return g, now
 }
 
 // refuse makes the reject of a line that f could not read. It decodes the line
@@ -263,17 +291,9 @@ func (d *Decoder) drain(s *source) {
 // unlaid rejects a line whose layout is not known. When it has nearly the shape
 // of a known one, what is wrong under that is the better reason.
 func (d *Decoder) unlaid(s *source, l *waiting) {
-	if f := nearest(split(l.line)); f != nil {
-		d.rec.Reset()
-		w := row{rec: &d.rec}
-		_, fail := f.parse(l.line, &w)
-		if fail.ok() {
-			fail = w.check(f, s.at, d.cfg.MaxInterval)
-		}
-		if !fail.ok() {
-			d.refuse(s, f, fail, l.line, l.raw)
-			return
-		}
+	if f, fail := d.better(s, l.line, nil, failure{}); f != nil {
+		d.refuse(s, f, fail, l.line, l.raw)
+		return
 	}
 	reason := "the line has the shape of no known flow log layout; give the flow log's LogFormat as format"
 	if s.doubt != "" {

@@ -171,24 +171,23 @@ func (l *lines) next() (line []byte, ok bool) {
 	wasLong := l.long && !l.ended
 	for {
 		b := l.buf[l.lo:l.hi]
-		if i, n := lineEnd(b, l.eof); n > 0 {
+		limit := l.max
+		if !wasLong && isJSON(b[:min(len(b), 64)]) {
+			limit = max(l.max, l.maxJSON)
+		}
+		switch i, n := lineEnd(b, l.eof); {
+		case n > 0 && i <= limit:
 			l.lo += i + n
 			l.long, l.ended = wasLong, true
 			return b[:i], true
-		}
-		if l.eof {
-			l.lo = l.hi
-			l.long, l.ended = wasLong, true
-			return b, len(b) > 0
-		}
-		limit := l.max
-		if isJSON(b[:min(len(b), 64)]) && !wasLong {
-			limit = max(l.max, l.maxJSON)
-		}
-		if len(b) >= limit {
+		case len(b) > limit:
 			l.lo += limit
 			l.long, l.ended = true, false
 			return b[:limit], true
+		case l.eof:
+			l.lo = l.hi
+			l.long, l.ended = wasLong, true
+			return b, len(b) > 0
 		}
 		l.fill()
 	}

@@ -7,17 +7,24 @@ import (
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
-// trim removes white space and control bytes (a byte order mark's remains, a
-// carriage return, NUL padding) from both ends.
+// trim removes white space from both ends.
 func trim(line []byte) []byte {
-	for len(line) > 0 && line[0] <= ' ' {
-		line = line[1:]
-	}
-	for len(line) > 0 && line[len(line)-1] <= ' ' {
+	line = skipBlank(line)
+	for len(line) > 0 && blank(line[len(line)-1]) {
 		line = line[:len(line)-1]
 	}
 	return line
 }
+
+// skipBlank removes white space from the front.
+func skipBlank(b []byte) []byte {
+	for len(b) > 0 && blank(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // detab returns line with tabs as spaces. AWS writes no tabs; people who copy
 // out of a spreadsheet do.
