@@ -28,12 +28,12 @@ func (h *habit) run(s *Stream) {
 
 // Shares of the ordinary sessions, in percent.
 const (
-	shareVisits   = 45
+	shareVisits   = 47
 	shareForward  = 20
 	shareOutside  = 12
 	shareIntranet = 12
 	shareFiles    = 6
-	shareStorage  = 5
+	shareStorage  = 3
 )
 
 // ordinary returns the habits of the scenario's hosts. microRate is a million

@@ -84,13 +84,7 @@ func (b *habits) sessions() {
 		})
 	}
 	if len(b.webs) > 0 {
-		b.share("storage", shareStorage, func(s *Stream, r *rng) {
-			t := s.outward(pick(r, b.webs), storageAddr(r.n(4)), 443)
-			t.tcp(1500+r.heavy(500, 4), 4000+r.heavy(6000, 6))
-			t.end += int32(r.tailed(5))
-			t.amazon = true
-			s.start(&t)
-		})
+		b.share("storage", shareStorage, b.storage)
 	}
 }
 
@@ -120,6 +114,19 @@ func (b *habits) visit(s *Stream, r *rng) {
 	}
 }
 
+// storage is a page of ours that writes to S3: several objects at once, small
+// and large.
+func (b *habits) storage(s *Stream, r *rng) {
+	web := pick(r, b.webs)
+	for range r.between(1, 3) {
+		t := s.outward(web, storageAddr(r.n(4)), 443)
+		t.tcp(1500+r.heavy(300, 10), 4000+r.heavy(2000, 8))
+		t.end += int32(r.tailed(5))
+		t.amazon = true
+		s.start(&t)
+	}
+}
+
 func (b *habits) forward(s *Stream, r *rng) {
 	t := s.between(pick(r, b.balancers), pick(r, b.webs), 8080)
 	t.tcp(2000+r.heavy(1000, 5), 9000+r.heavy(9000, 6))
@@ -145,13 +152,16 @@ func (b *habits) housekeeping() {
 	b.checks()
 	b.admin()
 	if len(b.dbs) > 0 {
-		b.timer("archive", 300, func(s *Stream, r *rng) {
+		// The database archives its log whenever a segment of 16 MiB is full.
+		h := habit{rng: newRNG(b.s.sc.Seed, "archive"), every: 300 * micro, do: func(s *Stream, r *rng) {
 			t := s.outward(b.dbs[0], storageAddr(8), 443)
 			t.tcp(16<<20+r.n(200_000), 9000+r.n(500))
 			t.end += 12 + int32(r.n(6))
 			t.amazon = true
 			s.start(&t)
-		})
+		}}
+		h.due = h.rng.n(100 * micro)
+		b.list = append(b.list, h)
 	}
 }
 
