@@ -6,6 +6,10 @@ func commands() []command {
 	return []command{
 		runCommand(),
 		genCommand(),
+		readCommand(),
 		decodeCommand(),
+		queryCommand(),
+		fieldsCommand(),
+		topicsCommand(),
 	}
 }

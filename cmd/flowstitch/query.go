@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
+	"github.com/flowstitch/flowstitch/pkg/query"
+	"github.com/flowstitch/flowstitch/pkg/rule"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+)
+
+func queryCommand() command {
+	return command{
+		name:    "query",
+		summary: "ask questions about sessions or flows, in files or in a running pipeline",
+		usage: `Usage:  flowstitch query [flags] [FILE ...]
+
+Filters, groups and sums up sessions (or, with -of flows, flow records) of
+files, or without files of a running pipeline's topics (-brokers). A file of -
+is standard input. Filters are CEL expressions over the fields that
+"flowstitch fields" lists; see docs/query.md.
+
+Times are RFC 3339 (2026-03-01T00:00:00Z), dates (2026-03-01, UTC), or how
+long ago (2h). They bound a session's first packet.
+
+Aggregates: -count, -sum f, -distinct f, -min f, -max f, -quantile f:0.95.
+Without an aggregate and without -group-by and -every the answer is a list.
+
+Examples:
+  flowstitch query -filter 'server_port == 23' examples/incident.log.gz
+  flowstitch query -group-by client -sum bytes -count -top 10 flows.log.gz
+  flowstitch query -group-by service -sum bytes -every 1h -chart flows.log.gz
+  flowstitch query -filter 'outcome == "rejected"' -group-by client,server_port -brokers kafka:9092 -from 24h
+  flowstitch query -group-by server_port -compare 24h -from 24h -brokers kafka:9092
+  flowstitch query -of flows -filter 'action == "REJECT"' -format parquet -o rejects.parquet *.log.gz`,
+		run: runQuery,
+	}
+}
+
+// queryFlags are the flags of query.
+type queryFlags struct {
+	source                               sourceFlags
+	of, filter, order, format, out       string
+	groupBy, fields                      listFlag
+	sum, distinct, low, high, quantile   listFlag
+	count, ascending, chart, provisional bool
+	top                                  int
+	every, compare                       time.Duration
+}
+
+func (q *queryFlags) register(fs *flag.FlagSet) {
+	q.source.register(fs)
+	fs.StringVar(&q.of, "of", "sessions", "sessions or flows")
+	fs.StringVar(&q.filter, "filter", "", "CEL `expression`; empty matches everything")
+	fs.Var(&q.groupBy, "group-by", "`fields` to group by, such as client,server_port; client/24 is its network")
+	fs.BoolVar(&q.count, "count", false, "count them")
+	fs.Var(&q.sum, "sum", "`fields` to sum up")
+	fs.Var(&q.distinct, "distinct", "`fields` whose different values to count")
+	fs.Var(&q.low, "min", "`fields` whose smallest value to show")
+	fs.Var(&q.high, "max", "`fields` whose largest value to show")
+	fs.Var(&q.quantile, "quantile", "`field:q` pairs, such as duration:0.95")
+	fs.DurationVar(&q.every, "every", 0, "time buckets of this `duration`, such as 1h")
+	fs.DurationVar(&q.compare, "compare", 0, "compare with the same range this `duration` earlier")
+	fs.Var(&q.fields, "select", "`fields` of a list")
+	fs.IntVar(&q.top, "top", 0, "at most so many `rows` (default: all; 1000 for a list)")
+	fs.StringVar(&q.order, "order-by", "", "`column` to order by, largest first (default: the first aggregate)")
+	fs.BoolVar(&q.ascending, "asc", false, "smallest first")
+	fs.StringVar(&q.format, "format", "table", strings.Join(query.Formats, ", "))
+	fs.StringVar(&q.out, "o", "-", "write to `file`; - is standard output")
+	fs.BoolVar(&q.chart, "chart", false, "draw bars, or with -every a line over time")
+	fs.BoolVar(&q.provisional, "provisional", false, "also sessions that so far are known by provisional updates only")
+}
+
+// listLimit bounds a list that nobody bounded: what a person reads.
+const listLimit = 1000
+
+func (q *queryFlags) spec(now time.Time) (s query.Spec, err error) {
+	s = query.Spec{
+		Filter: q.filter, Select: q.fields, GroupBy: q.groupBy, Every: q.every,
+		Compare: q.compare, OrderBy: q.order, Ascending: q.ascending, Top: q.top,
+	}
+	if s.From, s.To, err = q.source.span(now); err != nil {
+		return s, err
+	}
+	if q.compare != 0 && s.From == 0 {
+		return s, usagef("-compare needs -from: the range to compare")
+	}
+	if q.compare != 0 && s.To == 0 {
+		s.To = flow.Time(now.Unix())
+	}
+	if q.count {
+		s.Aggregates = append(s.Aggregates, "count")
+	}
+	for _, a := range []struct {
+		name   string
+		fields listFlag
+	}{{"sum", q.sum}, {"distinct", q.distinct}, {"min", q.low}, {"max", q.high}} {
+		for _, f := range a.fields {
+			s.Aggregates = append(s.Aggregates, a.name+"("+f+")")
+		}
+	}
+	for _, p := range q.quantile {
+		f, v, ok := strings.Cut(p, ":")
+		if !ok || !strings.HasPrefix(v, "0.") || len(v) < 3 {
+			return s, usagef("-quantile: %q is not field:q with q between 0 and 1, such as duration:0.95", p)
+		}
+		digits := (v[2:] + "0")[:max(2, len(v)-2)]
+		name := "p" + digits[:2]
+		if len(digits) > 2 {
+			name += "." + digits[2:]
+		}
+		s.Aggregates = append(s.Aggregates, name+"("+f+")")
+	}
+	if s.Top == 0 && len(s.GroupBy)+len(s.Aggregates) == 0 && s.Every == 0 && q.format == "table" {
+		s.Top = listLimit
+	}
+	return s, nil
+}
+
+func runQuery(ctx context.Context, e *env, args []string) error {
+	var q queryFlags
+	fs := newFlags(e, queryCommand())
+	q.register(fs)
+	files, err := parseMixed(fs, args)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(query.Formats, q.format) {
+		return usagef("-format: there is no %q: %s", q.format, strings.Join(query.Formats, ", "))
+	}
+	lang, err := languageOf(q.of)
+	if err != nil {
+		return err
+	}
+	spec, err := q.spec(time.Now())
+	if err != nil {
+		return err
+	}
+	engine, err := query.New(lang, spec)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	done := q.scan(ctx, e, engine, files)
+	if done != nil && !errors.Is(done, context.Canceled) {
+		return done
+	}
+	if err := q.print(e, engine.Result()); err != nil {
+		return err
+	}
+	if engine.Merged > 0 {
+		fmt.Fprintf(e.stderr, "PARTIAL: more than %d groups; the rest is summed up as (other)\n", query.DefaultMaxGroups)
+	}
+	if done != nil {
+		fmt.Fprintf(e.stderr, "PARTIAL: stopped after %d of what there is to read; %d matched\n", engine.Scanned, engine.Matched)
+		return errors.New("stopped before the end; the answer is partial")
+	}
+	return nil
+}
+
+// parseMixed is parseFlags for commands whose flags may also follow their
+// arguments, as people type them. What follows -- is arguments.
+func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := parseFlags(fs, args); err != nil {
+			return nil, err
+		}
+		if at := len(args) - fs.NArg(); fs.NArg() == 0 || at > 0 && args[at-1] == "--" {
+			return append(rest, fs.Args()...), nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+}
+
+func languageOf(of string) (*rule.Language, error) {
+	switch of {
+	case "sessions":
+		return rule.NewLanguage(rule.Sessions())
+	case "flows":
+		return rule.NewLanguage(rule.Flows())
+	}
+	return nil, usagef("-of: there is no %q: sessions or flows", of)
+}
+
+func (q *queryFlags) scan(ctx context.Context, e *env, engine *query.Engine, files []string) error {
+	from, to := engine.Range()
+	src := q.source.open(e, q.of, files, from, to)
+	if q.of == "flows" {
+		return src.run(ctx, query.NewFlows(engine))
+	}
+	folder := query.NewFolder(engine)
+	folder.Provisional = q.provisional
+	err := src.run(ctx, folder)
+	if err == nil || errors.Is(err, context.Canceled) {
+		if ferr := folder.Finish(); ferr != nil && !errors.Is(ferr, query.ErrEnough) {
+			return ferr
+		}
+	}
+	return err
+}
+
+func (q *queryFlags) print(e *env, r *query.Result) error {
+	out := e.stdout
+	if q.out != "-" {
+		f, err := os.Create(q.out)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := q.write(f, r); err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	return q.write(out, r)
+}
+
+// chartWidth is the width of a chart in characters: an ordinary terminal.
+const chartWidth = 100
+
+func (q *queryFlags) write(w io.Writer, r *query.Result) error {
+	if q.chart {
+		return r.Chart(w, chartWidth)
+	}
+	return r.Write(w, q.format)
+}
+
+// sourceFlags say what a query, a back-test or a tail reads.
+type sourceFlags struct {
+	brokers          listFlag
+	prefix, from, to string
+	slack            time.Duration
+	logFormat        string
+	quiet            bool
+}
+
+func (s *sourceFlags) register(fs *flag.FlagSet) {
+	fs.Var(&s.brokers, "brokers", "read the topics of a running pipeline: `host:port` of its Kafka (default 127.0.0.1:9092)")
+	fs.StringVar(&s.prefix, "prefix", "", "`prefix` of the pipeline's topics")
+	fs.StringVar(&s.from, "from", "", "only what began at or after this `time`")
+	fs.StringVar(&s.to, "to", "", "only what began before this `time`")
+	fs.DurationVar(&s.slack, "slack", query.DefaultSlack, "how much later than it happened something may have been written to the topic")
+	fs.StringVar(&s.logFormat, "log-format", "", "`format` of the files in AWS's ${field} syntax (default: found out)")
+	fs.BoolVar(&s.quiet, "quiet", false, "no progress")
+}
+
+func (s *sourceFlags) span(now time.Time) (from, to flow.Time, err error) {
+	if from, err = parseWhen("-from", s.from, now); err != nil {
+		return 0, 0, err
+	}
+	to, err = parseWhen("-to", s.to, now)
+	if err == nil && to != 0 && to <= from {
+		err = usagef("-to %s is not after -from %s", to, from)
+	}
+	return from, to, err
+}
+
+// parseWhen reads a time, a date, or how long ago; 0 for an empty text.
+func parseWhen(name, s string, now time.Time) (flow.Time, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return flow.Time(now.Add(-d).Unix()), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return flow.Time(t.Unix()), nil
+		}
+	}
+	return 0, usagef("%s: %q is no time: 2026-03-01T08:00:00Z, 2026-03-01, or 2h for two hours ago", name, s)
+}
+
+// opened is a source that is ready to run.
+type opened struct {
+	env      *env
+	files    *query.Files
+	topics   *query.Topics
+	progress *progress
+}
+
+func (s *sourceFlags) open(e *env, of string, files []string, from, to flow.Time) *opened {
+	o := &opened{env: e, progress: newProgress(e, s.quiet)}
+	if len(files) > 0 {
+		o.progress.unit = "bytes"
+		o.files = &query.Files{
+			Paths: files, Stdin: e.stdin, Sessions: of == stage.SessionsTopic,
+			Config: flowlog.Config{Format: s.logFormat}, Progress: o.progress.tell,
+		}
+		return o
+	}
+	o.topics = &query.Topics{
+		Client: s.client(), Names: stage.Topics{Prefix: s.prefix}, Topic: of,
+		From: from, To: to, Slack: s.slack, Progress: o.progress.tell,
+	}
+	return o
+}
+
+func (s *sourceFlags) client() []kgo.Opt {
+	brokers := []string(s.brokers)
+	if len(brokers) == 0 {
+		brokers = []string{"127.0.0.1:9092"}
+	}
+	return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("flowstitch")}
+}
+
+func (o *opened) run(ctx context.Context, sink query.Sink) error {
+	defer o.progress.clear()
+	if o.files == nil {
+		err := o.topics.Run(ctx, sink)
+		o.progress.clear()
+		if o.topics.Damaged > 0 {
+			fmt.Fprintf(o.env.stderr, "%d records could not be read; the first: %s\n", o.topics.Damaged, o.topics.FirstDamage)
+		}
+		return err
+	}
+	err := o.files.Run(ctx, sink)
+	o.progress.clear()
+	if o.files.Rejects > 0 {
+		fmt.Fprintf(o.env.stderr, "%d lines could not be read; the first: %s\n", o.files.Rejects, o.files.FirstReject)
+	}
+	return err
+}
