@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/flowstitch/flowstitch/pkg/config"
+	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+	"github.com/flowstitch/flowstitch/pkg/topology"
+)
+
+const topicsUsage = `
+Usage:  flowstitch topics list|ensure|plan|acls|strimzi [flags]
+
+  list      the topics of this deployment, their partitions, and how far behind
+            the consumer groups are; says what is missing or wrong
+  ensure    make what is missing; refuse, with the command that mends it, what
+            exists and would break a guarantee. Changes no existing topic
+  plan      how to get to another number of partitions or slots without losing
+            a session; checks first and refuses otherwise. Changes nothing
+  acls      the least that each service needs, as kafka-acls.sh commands
+  strimzi   KafkaTopic resources, or with -users KafkaUser resources
+
+The configuration is that of any service: kafka and pipeline are read.
+
+Examples:
+  flowstitch topics list -config sessionize.yaml
+  flowstitch topics ensure -config topics.yaml
+  flowstitch topics plan -config sessionize.yaml -partitions 96 -new-prefix l1.
+  flowstitch topics acls -principal User:CN=flowstitch-
+  flowstitch topics strimzi -cluster flowstitch -users
+
+Exit status: 0 done, 1 refused or the cluster is away, 2 the command line is wrong.
+`
+
+func topicsCommand() command {
+	return command{name: "topics", summary: "make, list and plan the Kafka topics; write ACLs and Strimzi resources", usage: topicsUsage, run: runTopics}
+}
+
+// topicsOptions are the flags of topics.
+type topicsOptions struct {
+	config, prefix, principal string
+	partitions, slots         int
+	users                     bool
+	strimzi                   topology.Strimzi
+	timeout                   time.Duration
+	common                    topicsConfig
+}
+
+// topicsConfig is the part of a service's configuration that concerns topics.
+type topicsConfig struct {
+	service.Common `yaml:",inline"`
+}
+
+func (c *topicsConfig) layout() topology.Layout {
+	return topology.Layout{Prefix: c.Pipeline.Prefix, Partitions: c.Pipeline.Partitions, Slots: c.Pipeline.Slots}
+}
+
+func runTopics(ctx context.Context, e *env, args []string) error {
+	o := &topicsOptions{common: topicsConfig{service.DefaultCommon()}}
+	fs := newFlags(e, topicsCommand())
+	fs.StringVar(&o.config, "config", "", "read kafka and pipeline from this YAML `file`; without it the defaults hold")
+	fs.IntVar(&o.partitions, "partitions", 0, "plan: the `number` of partitions to get to")
+	fs.IntVar(&o.slots, "slots", 0, "plan: the `number` of slots to get to; 0 is one a partition")
+	fs.StringVar(&o.prefix, "new-prefix", "", "plan: the `prefix` of the pipeline that takes over")
+	fs.StringVar(&o.principal, "principal", "User:flowstitch-", "acls: what comes before a service's name in its `principal`")
+	fs.BoolVar(&o.users, "users", false, "strimzi: write KafkaUsers instead of KafkaTopics")
+	fs.StringVar(&o.strimzi.Cluster, "cluster", "flowstitch", "strimzi: `name` of the Kafka resource")
+	fs.IntVar(&o.strimzi.Replicas, "replicas", 3, "strimzi: replication factor")
+	fs.IntVar(&o.strimzi.MinISR, "min-isr", 2, "strimzi: min.insync.replicas")
+	fs.StringVar(&o.strimzi.Auth, "auth", "tls", "strimzi: how users authenticate: tls, tls-external or scram-sha-512")
+	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try to reach the cluster")
+	verb := ""
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		verb, args = args[0], args[1:]
+	}
+	if err := parseFlags(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return usagef("%q is one argument too many", fs.Arg(0))
+	}
+	if err := config.Load(o.config, &o.common); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	switch verb {
+	case "list":
+		return o.list(ctx, e.stdout)
+	case "ensure":
+		return o.ensure(ctx, e)
+	case "plan":
+		return o.plan(ctx, e.stdout)
+	case "acls":
+		return topology.WriteCommands(e.stdout, o.common.layout(), o.principal)
+	case "strimzi":
+		if o.users {
+			return o.strimzi.WriteUsers(e.stdout, o.common.layout())
+		}
+		return o.strimzi.WriteTopics(e.stdout, o.common.layout())
+	}
+	return usagef("say what to do: list, ensure, plan, acls or strimzi, not %q", verb)
+}
+
+// observe reads the state of a layout from the cluster.
+func (o *topicsOptions) observe(ctx context.Context, l topology.Layout) (*topology.State, error) {
+	opts, err := o.common.Kafka.Opts()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	return topology.Observe(ctx, kadm.NewClient(cl), l)
+}
+
+func (o *topicsOptions) list(ctx context.Context, w io.Writer) error {
+	l := o.common.layout()
+	s, err := o.observe(ctx, l)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "TOPIC\tPARTITIONS\tCLEANUP")
+	for _, spec := range topology.Topics(l) {
+		name := l.Names().Name(spec.Name)
+		if n, ok := s.Partitions[name]; ok {
+			fmt.Fprintf(t, "%s\t%d\t%s\n", name, n, spec.Configs["cleanup.policy"])
+		} else {
+			fmt.Fprintf(t, "%s\tmissing\t%s\n", name, spec.Configs["cleanup.policy"])
+		}
+	}
+	fmt.Fprintln(t, "\nGROUP\tMEMBERS\tLAG")
+	for _, g := range topology.Groups(l) {
+		fmt.Fprintf(t, "%s\t%d\t%d\n", g, s.Members[g], s.Lag[g])
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var errs []error
+	missing, wrong := s.Missing(l)
+	if len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("%d topics are missing; make them with flowstitch topics ensure", len(missing)))
+	}
+	for _, m := range wrong {
+		errs = append(errs, errors.New(m))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *topicsOptions) ensure(ctx context.Context, e *env) error {
+	l := o.common.layout()
+	tel := telemetry.Quiet()
+	sc, err := o.common.Stage("topics", "", tel)
+	if err != nil {
+		return err
+	}
+	specs := topology.Topics(l)
+	if err := stage.EnsureTopics(ctx, &sc, specs...); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "%d topics are as they should be\n", len(specs))
+	return nil
+}
+
+func (o *topicsOptions) plan(ctx context.Context, w io.Writer) error {
+	if o.partitions == 0 && o.slots == 0 {
+		return usagef("say where to: -partitions and, where it is not the same, -slots")
+	}
+	from := o.common.layout()
+	to := topology.Layout{Prefix: o.prefix, Partitions: int32(o.partitions), Slots: o.slots}
+	if to.Partitions == 0 {
+		to.Partitions = from.Partitions
+	}
+	if to.Slots == 0 {
+		to.Slots = int(to.Partitions)
+	}
+	s, err := o.observe(ctx, from)
+	if err != nil {
+		return err
+	}
+	target, err := o.observe(ctx, to)
+	if err != nil {
+		return err
+	}
+	steps, err := s.Move(from, to, target)
+	if err != nil {
+		return fmt.Errorf("refused: %w", err)
+	}
+	fmt.Fprintf(w, "From %d partitions and %d slots under prefix %q to %d and %d under %q:\n\n", from.Partitions, from.Slots, from.Prefix, to.Partitions, to.Slots, to.Prefix)
+	for i, step := range steps {
+		fmt.Fprintf(w, "%d. %s\n", i+1, step)
+	}
+	return nil
+}
