@@ -9,6 +9,7 @@ func commands() []command {
 		readCommand(),
 		decodeCommand(),
 		queryCommand(),
+		tailCommand(),
 		fieldsCommand(),
 		topicsCommand(),
 	}

@@ -72,10 +72,9 @@ func (t *Table) initiator(k *ckey, v *view) (side int, e Evidence, conf uint8) {
 	rank := [2]int{portRank(k.portA), portRank(k.portB)}
 	ports := k.portA != 0 || k.portB != 0
 	if oneWay {
-		reply := ports && rank[sender] < rank[1-sender] && rank[sender] <= rankSystem && rank[1-sender] == rankEphemeral
-		refused := v.total[sender].Packets == 0
 		switch {
-		case reply && !refused:
+		case ports && rank[sender] == rankService && rank[1-sender] > rankService:
+			// An answer whose request was not seen, or was never sent.
 			return 1 - sender, EvidencePort, 80
 		case v.left[sender] || v.entered[sender]:
 			return sender, EvidenceDirection, 95
@@ -96,6 +95,32 @@ func (t *Table) initiator(k *ckey, v *view) (side int, e Evidence, conf uint8) {
 			side = sideB
 		}
 		return side, EvidenceStart, 70
+	}
+	return byLikeness(k, v)
+}
+
+// byLikeness decides between two ports of one rank, which is little more than
+// a guess: a refusal is a header without options, while what it refuses has
+// some; else a service has the lower port of the two.
+func byLikeness(k *ckey, v *view) (side int, e Evidence, conf uint8) {
+	if k.proto == protoTCP {
+		bare := int64(40)
+		if k.six != 0 {
+			bare = 60
+		}
+		for s := range v.total {
+			out, in := &v.total[s], &v.total[1-s]
+			if in.Packets > 0 && out.Packets > 0 && in.Bytes == bare*in.Packets &&
+				out.Bytes > bare*out.Packets && out.Bytes <= (bare+20)*out.Packets {
+				return s, EvidencePort, 60
+			}
+		}
+	}
+	switch {
+	case k.portA < k.portB:
+		return sideB, EvidencePort, 55
+	case k.portB < k.portA:
+		return sideA, EvidencePort, 55
 	}
 	return sideA, EvidenceNone, 0
 }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
+	"github.com/flowstitch/flowstitch/pkg/session"
+)
+
+func readCommand() command {
+	return command{
+		name:    "read",
+		summary: "print the sessions of flow log files, without a broker",
+		usage: `Usage:  flowstitch read [flags] FILE...
+
+Stitches the flow records of files into sessions in memory and prints each when
+it has ended: who started it and how sure that is, both directions counted
+once, the outcome. The ids are those that the pipeline gives. Several files are
+one log, in the order given. FILE may be text, gzip, Parquet, or - for standard
+input.
+
+Examples:
+  flowstitch read flows.log.gz
+  flowstitch read -format csv flows.log.gz > sessions.csv
+  flowstitch read -format json -events flows.log.gz | head
+  flowstitch read -own 10.0.0.0/8,2001:db8::/32 flows.log.gz`,
+		run: runRead,
+	}
+}
+
+// readFlags are the flags of read.
+type readFlags struct {
+	format, layout   string
+	events, quiet    bool
+	own              listFlag
+	lateness         time.Duration
+	idleTCP, idleAny time.Duration
+}
+
+func (o *readFlags) register(fs *flag.FlagSet) {
+	d := session.Default()
+	fs.StringVar(&o.format, "format", "table", "print sessions as `table`, json or csv")
+	fs.StringVar(&o.layout, "layout", "", "the flow log's LogFormat, in AWS's ${field} `syntax`; several with |")
+	fs.BoolVar(&o.events, "events", false, "print every final event, what long sessions tell on their way too")
+	fs.BoolVar(&o.quiet, "quiet", false, "no summary on standard error")
+	fs.Var(&o.own, "own", "`networks` whose addresses are ours, instead of what the interfaces show; may be repeated")
+	fs.DurationVar(&o.lateness, "lateness", time.Duration(d.Retain)*time.Second, "how far out of order records may be")
+	fs.DurationVar(&o.idleTCP, "idle-tcp", time.Duration(d.IdleTCP)*time.Second, "silence that ends a TCP session")
+	fs.DurationVar(&o.idleAny, "idle-other", time.Duration(d.IdleOther)*time.Second, "silence that ends any other session")
+}
+
+// config returns the configurations that the flags make.
+func (o *readFlags) config() (session.Config, flowlog.OwnersConfig, error) {
+	cfg := session.Default()
+	cfg.IdleTCP, cfg.IdleOther = int64(o.idleTCP/time.Second), int64(o.idleAny/time.Second)
+	cfg.Retain = int64(o.lateness / time.Second)
+	for _, s := range o.own {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return cfg, flowlog.OwnersConfig{}, usagef("-own: %q is no network such as 10.0.0.0/8", s)
+		}
+		cfg.Owned = append(cfg.Owned, p)
+	}
+	if o.format != "table" && o.format != "json" && o.format != "csv" {
+		return cfg, flowlog.OwnersConfig{}, usagef("-format is table, json or csv, not %q", o.format)
+	}
+	if err := cfg.Validate(); err != nil {
+		return cfg, flowlog.OwnersConfig{}, usageError{err.Error()}
+	}
+	return cfg, flowlog.OwnersConfig{Own: cfg.Owned}, nil
+}
+
+func runRead(ctx context.Context, e *env, args []string) error {
+	fs := newFlags(e, readCommand())
+	var o readFlags
+	o.register(fs)
+	if err := parseFlags(fs, args); err != nil {
+		return err
+	}
+	cfg, known, err := o.config()
+	if err != nil {
+		return err
+	}
+	if fs.NArg() == 0 {
+		return usagef("give a file, or - for standard input")
+	}
+	d, err := flowlog.New(flowlog.Config{Format: o.layout})
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	owners, err := flowlog.NewOwners(known)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	out := bufio.NewWriterSize(e.stdout, 64<<10)
+	s := &stitcher{
+		table: session.NewTable(cfg), owners: owners, lateness: cfg.Retain, events: o.events,
+		print: newSessionPrinter(out, o.format),
+	}
+	var failed error
+	for _, name := range fs.Args() {
+		failed = errors.Join(failed, decodeFile(ctx, e, d, name, s))
+	}
+	s.table.Advance(flow.MaxTime, s.emit, nil)
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	if !o.quiet {
+		s.summary(e, d)
+	}
+	return failed
+}
+
+// stitcher is the sink between the decoder and the table. Its clock follows
+// the newest end less the lateness, as ingest's does for a file.
+type stitcher struct {
+	table    *session.Table
+	owners   *flowlog.Owners
+	print    *sessionPrinter
+	lateness int64
+	events   bool
+	newest   flow.Time
+	offset   int64
+	rejects  uint64
+	reason   string // of the first reject
+	sessions uint64
+}
+
+// clockStep is how many seconds the clock is let fall behind, so that it is
+// not moved for every record.
+const clockStep = 10
+
+// Record implements flowlog.Sink.
+func (s *stitcher) Record(r *flow.Record) {
+	s.owners.Stamp(r)
+	s.table.Observe(r, 0, s.offset, s.emit)
+	s.offset++
+	if r.End > s.newest {
+		s.newest = r.End
+		if clock := s.newest.Add(-s.lateness); clock >= s.table.Clock().Add(clockStep) {
+			s.table.Advance(clock, s.emit, nil)
+		}
+	}
+}
+
+// Reject implements flowlog.Sink.
+func (s *stitcher) Reject(r *flowlog.Reject) {
+	if s.rejects == 0 {
+		s.reason = fmt.Sprintf("%s line %d: %s", r.Origin.Source, r.Origin.Line, r.Reason)
+	}
+	s.rejects++
+}
+
+func (s *stitcher) emit(e *session.Event) {
+	if e.Kind == session.KindClose {
+		s.sessions++
+	}
+	if s.events || e.Kind == session.KindClose || e.Kind == session.KindCorrect || e.Kind == session.KindGap {
+		s.print.event(e)
+	}
+}
+
+func (s *stitcher) summary(e *env, d *flowlog.Decoder) {
+	st, table := d.Stats(), s.table.Stats()
+	fmt.Fprintf(e.stderr, "%s sessions of %s records; %s silent intervals, %s gaps, %s repeats, %s late, %s rejected\n",
+		count(float64(s.sessions)), count(float64(st.Records)), count(float64(st.NoData)), count(float64(table.Gaps)),
+		count(float64(table.Verdicts[session.Duplicate])), count(float64(table.Verdicts[session.Late])),
+		count(float64(s.rejects+table.Verdicts[session.Invalid])))
+	if s.rejects > 0 {
+		fmt.Fprintf(e.stderr, "the first reject: %s; flowstitch decode -rejects shows all\n", s.reason)
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/segmentio/encoding/json"
+
+	"github.com/flowstitch/flowstitch/pkg/session"
+)
+
+// sessionPrinter prints session events in one of three formats.
+type sessionPrinter struct {
+	out  *bufio.Writer
+	csv  *csv.Writer
+	json *json.Encoder
+}
+
+// sessionRow is one session event as JSON and CSV show it.
+type sessionRow struct {
+	Kind            string   `json:"kind"`
+	ID              string   `json:"id"`
+	First           string   `json:"first"`
+	Last            string   `json:"last"`
+	Protocol        uint8    `json:"protocol"`
+	Client          string   `json:"client"`
+	ClientPort      uint16   `json:"client_port"`
+	Server          string   `json:"server"`
+	ServerPort      uint16   `json:"server_port"`
+	PacketsOut      int64    `json:"packets_out"`
+	BytesOut        int64    `json:"bytes_out"`
+	PacketsIn       int64    `json:"packets_in"`
+	BytesIn         int64    `json:"bytes_in"`
+	RejectedOut     int64    `json:"rejected_packets_out"`
+	RejectedIn      int64    `json:"rejected_packets_in"`
+	Outcome         string   `json:"outcome"`
+	Reason          string   `json:"reason"`
+	Direction       string   `json:"direction"`
+	Evidence        string   `json:"evidence"`
+	Confidence      uint8    `json:"confidence"`
+	Points          []string `json:"points"`
+	ClientOuter     string   `json:"client_outer,omitempty"`
+	ServerOuter     string   `json:"server_outer,omitempty"`
+	ClientService   string   `json:"client_service,omitempty"`
+	ServerService   string   `json:"server_service,omitempty"`
+	FinalPacketsOut int64    `json:"final_packets_out"`
+	FinalPacketsIn  int64    `json:"final_packets_in"`
+}
+
+const sessionTableRow = "%-20s %8s %-5s %-45s %-45s %11s %14s %14s %-10s %-8s %-9s %s\n"
+
+func newSessionPrinter(out *bufio.Writer, format string) *sessionPrinter {
+	p := &sessionPrinter{out: out}
+	switch format {
+	case "csv":
+		p.csv = csv.NewWriter(out)
+		p.write([]string{
+			"kind", "id", "first", "last", "protocol", "client", "client_port", "server", "server_port",
+			"packets_out", "bytes_out", "packets_in", "bytes_in", "rejected_packets_out", "rejected_packets_in",
+			"outcome", "reason", "direction", "evidence", "confidence", "points",
+		})
+	case "json":
+		p.json = json.NewEncoder(out)
+		p.json.SetEscapeHTML(false)
+	default:
+		fmt.Fprintf(out, sessionTableRow, "FIRST", "SECONDS", "PROTO", "CLIENT", "SERVER", "PACKETS", "BYTES OUT",
+			"BYTES IN", "OUTCOME", "ENDED", "DIRECTION", "STARTED BY CLIENT, SEEN AT")
+	}
+	return p
+}
+
+func (p *sessionPrinter) event(e *session.Event) {
+	switch {
+	case e.Kind == session.KindGap:
+		p.gap(e)
+	case p.csv != nil:
+		p.row(e)
+	case p.json != nil:
+		p.object(e)
+	default:
+		p.table(e)
+	}
+}
+
+func (p *sessionPrinter) table(e *session.Event) {
+	names := pointNames(e)
+	size := func(accepted, rejected int64) string {
+		if rejected > 0 {
+			return fmt.Sprintf("%d(-%d)", accepted, rejected)
+		}
+		return strconv.FormatInt(accepted, 10)
+	}
+	ended := e.Reason.String()
+	if e.Kind != session.KindClose {
+		ended = e.Kind.String()
+	}
+	fmt.Fprintf(p.out, sessionTableRow, e.First.UTC().Format(time.RFC3339), strconv.FormatInt(int64(e.Last-e.First), 10),
+		protocolName(e.Key.Protocol), e.Client, e.Server, size(e.Out.Packets+e.In.Packets, e.Out.RejectPackets+e.In.RejectPackets),
+		size(e.Out.Bytes, e.Out.RejectBytes), size(e.In.Bytes, e.In.RejectBytes), e.Outcome, ended, e.Direction,
+		fmt.Sprintf("%s %d%%, %s", e.Evidence, e.Confidence, strings.Join(names, " ")))
+}
+
+func pointNames(e *session.Event) (names []string) {
+	for i := range e.Points {
+		n := e.Points[i].ID
+		if n == "" {
+			n = "-"
+		}
+		names = append(names, n)
+	}
+	if e.PointsMore > 0 {
+		names = append(names, fmt.Sprintf("and %d more", e.PointsMore))
+	}
+	return names
+}
+
+// protocolName is a protocol in words where it is common.
+func protocolName(p uint8) string {
+	switch p {
+	case 1:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 58:
+		return "icmp6"
+	}
+	return strconv.Itoa(int(p))
+}
+
+func rowOf(e *session.Event) sessionRow {
+	r := sessionRow{
+		Kind: e.Kind.String(), ID: e.ID.String(), First: e.First.String(), Last: e.Last.String(), Protocol: e.Key.Protocol,
+		Client: e.Client.Addr.String(), ClientPort: e.Client.Port, Server: e.Server.Addr.String(), ServerPort: e.Server.Port,
+		PacketsOut: e.Out.Packets, BytesOut: e.Out.Bytes, PacketsIn: e.In.Packets, BytesIn: e.In.Bytes,
+		RejectedOut: e.Out.RejectPackets, RejectedIn: e.In.RejectPackets,
+		Outcome: e.Outcome.String(), Reason: e.Reason.String(), Direction: e.Direction.String(),
+		Evidence: e.Evidence.String(), Confidence: e.Confidence, Points: pointNames(e),
+		ClientService: e.ClientService, ServerService: e.ServerService,
+		FinalPacketsOut: e.OutFinal.Packets, FinalPacketsIn: e.InFinal.Packets,
+	}
+	if e.ClientOuter.IsValid() {
+		r.ClientOuter = e.ClientOuter.String()
+	}
+	if e.ServerOuter.IsValid() {
+		r.ServerOuter = e.ServerOuter.String()
+	}
+	return r
+}
+
+func (p *sessionPrinter) object(e *session.Event) {
+	// What goes wrong with the writer shows when it is flushed.
+	_ = p.json.Encode(rowOf(e))
+}
+
+func (p *sessionPrinter) row(e *session.Event) {
+	r := rowOf(e)
+	line := []string{r.Kind, r.ID, r.First, r.Last, strconv.Itoa(int(r.Protocol)), r.Client, strconv.Itoa(int(r.ClientPort)),
+		r.Server, strconv.Itoa(int(r.ServerPort))}
+	for _, n := range [...]int64{r.PacketsOut, r.BytesOut, r.PacketsIn, r.BytesIn, r.RejectedOut, r.RejectedIn} {
+		line = append(line, strconv.FormatInt(n, 10))
+	}
+	p.write(append(line, r.Outcome, r.Reason, r.Direction, r.Evidence, strconv.Itoa(int(r.Confidence)), strings.Join(r.Points, " ")))
+}
+
+func (p *sessionPrinter) write(line []string) {
+	_ = p.csv.Write(line) // an error stays with the writer below and shows when that is flushed
+}
+
+func (p *sessionPrinter) gap(e *session.Event) {
+	id, from, to := e.Gap.Point.ID, e.Gap.Start, e.Gap.End
+	switch {
+	case p.csv != nil:
+		line := make([]string, 21)
+		line[0], line[2], line[3], line[20] = e.Kind.String(), from.String(), to.String(), id
+		p.write(line)
+	case p.json != nil:
+		_ = p.json.Encode(map[string]string{"kind": e.Kind.String(), "point": id, "first": from.String(), "last": to.String()})
+	default:
+		fmt.Fprintf(p.out, "%-20s %8d gap: AWS skipped records of %s\n", from.UTC().Format(time.RFC3339), to-from, id)
+	}
+}
