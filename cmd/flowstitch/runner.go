@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -12,6 +13,7 @@ import (
 	"github.com/flowstitch/flowstitch/internal/pipeline"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
+	"github.com/flowstitch/flowstitch/pkg/wire"
 )
 
 // runner is one run: the services in the background, the alerts topic and the
@@ -24,10 +26,17 @@ type runner struct {
 	began time.Time
 
 	alerts *alertPrinter
-	at     map[int32]int64 // position in the alerts topic
-	shown  time.Time       // when progress was last shown
-	lines  float64         // as of then
-	drawn  bool            // a progress line stands on the terminal
+	at     map[position]int64
+	told   int       // rejects that were told one by one
+	shown  time.Time // when progress was last shown
+	lines  float64   // as of then
+	drawn  bool      // a progress line stands on the terminal
+}
+
+// position is a partition that the runner reads.
+type position struct {
+	topic     string
+	partition int32
 }
 
 // lookEvery is how often progress and the end are looked for.
@@ -46,7 +55,7 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	defer cl.Close()
-	r.alerts, r.at = newAlertPrinter(r.e, r.o.format), map[int32]int64{}
+	r.alerts, r.at = newAlertPrinter(r.e, r.o.format), map[position]int64{}
 
 	err = r.follow(ctx, cl, ended)
 	interrupted := ctx.Err() != nil
@@ -65,7 +74,7 @@ func (r *runner) run(ctx context.Context) error {
 	return r.nothingDone(interrupted)
 }
 
-// reader reads the alerts topic from its start, committed records only.
+// reader reads alerts and rejects from their start, committed records only.
 func (r *runner) reader() (*kgo.Client, error) {
 	topics := stage.Topics{Prefix: r.cfg.Detect.Pipeline.Prefix}
 	opts, err := r.cfg.Detect.Kafka.Opts()
@@ -73,7 +82,7 @@ func (r *runner) reader() (*kgo.Client, error) {
 		return nil, err
 	}
 	return kgo.NewClient(append(opts,
-		kgo.ConsumeTopics(topics.Name(stage.AlertsTopic)),
+		kgo.ConsumeTopics(topics.Name(stage.AlertsTopic), topics.Name(stage.RejectsTopic)),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxWait(lookEvery),
@@ -112,13 +121,43 @@ func (r *runner) follow(ctx context.Context, cl *kgo.Client, ended chan error) e
 func (r *runner) poll(ctx context.Context, cl *kgo.Client, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	names := stage.Topics{Prefix: r.cfg.Detect.Pipeline.Prefix}
 	cl.PollFetches(ctx).EachRecord(func(rec *kgo.Record) {
-		r.at[rec.Partition] = rec.Offset + 1
-		if !rec.Attrs.IsControl() {
-			r.clearProgress()
+		r.at[position{rec.Topic, rec.Partition}] = rec.Offset + 1
+		if rec.Attrs.IsControl() {
+			return
+		}
+		r.clearProgress()
+		if rec.Topic == names.Name(stage.AlertsTopic) {
 			r.alerts.print(rec.Value)
+		} else {
+			r.reject(rec)
 		}
 	})
+}
+
+// tellRejects is how many rejects are told one by one before the summary has
+// to do.
+const tellRejects = 5
+
+// reject tells of a line that could not be read.
+func (r *runner) reject(rec *kgo.Record) {
+	if r.told++; r.told > tellRejects || r.o.quiet {
+		return
+	}
+	headers := make([]wire.Header, len(rec.Headers))
+	for i, h := range rec.Headers {
+		headers[i] = wire.Header{Key: h.Key, Value: string(h.Value)}
+	}
+	j := wire.ParseReject(headers)
+	where := j.Origin.Source
+	if j.Origin.Line > 0 {
+		where += ":" + strconv.FormatInt(j.Origin.Line, 10)
+	}
+	fmt.Fprintf(r.e.stderr, "rejected %s: %s\n", where, j.Reason)
+	if r.told == tellRejects {
+		fmt.Fprintln(r.e.stderr, "More rejects are counted in the summary and kept on the rejects topic.")
+	}
 }
 
 // drain reads what the services committed last: they have ended, so the end
@@ -127,13 +166,13 @@ func (r *runner) drain(cl *kgo.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	topics := stage.Topics{Prefix: r.cfg.Detect.Pipeline.Prefix}
-	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topics.Name(stage.AlertsTopic))
+	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topics.Name(stage.AlertsTopic), topics.Name(stage.RejectsTopic))
 	if err != nil {
 		r.tel.Log.Warn("the last alerts may be missing", "error", err)
 		return
 	}
 	behind := func() (yes bool) {
-		ends.Each(func(l kadm.ListedOffset) { yes = yes || r.at[l.Partition] < l.Offset })
+		ends.Each(func(l kadm.ListedOffset) { yes = yes || r.at[position{l.Topic, l.Partition}] < l.Offset })
 		return yes
 	}
 	for ctx.Err() == nil && behind() {

@@ -91,7 +91,7 @@ func (f *fileFeed) restore(ctx context.Context, ledger []stage.LedgerRecord) err
 
 // fill moves batches into tx until it is full, ctx ends, or there is no more.
 // It reports whether anything was moved.
-func (f *fileFeed) fill(ctx context.Context, tx *stage.Tx) error {
+func (f *fileFeed) fill(ctx context.Context, tx transaction) error {
 	var touched []*file
 	for !tx.Full() && ctx.Err() == nil {
 		file := f.furthestBehind()

@@ -186,7 +186,7 @@ func (s *streams) ready(ctx context.Context) func() bool {
 }
 
 // fill implements feed.
-func (f *kinesisFeed) fill(ctx context.Context, tx *stage.Tx) error {
+func (f *kinesisFeed) fill(ctx context.Context, tx transaction) error {
 	for !tx.Full() && ctx.Err() == nil {
 		d := f.slot.Next(ctx)
 		if d == nil {
@@ -250,7 +250,7 @@ func (f *kinesisFeed) raw(r *flow.Record) []byte {
 func (f *kinesisFeed) Reject(r *flowlog.Reject) { f.b.addReject(r) }
 
 // flush moves the batch into the transaction.
-func (f *kinesisFeed) flush(tx *stage.Tx) {
+func (f *kinesisFeed) flush(tx transaction) {
 	now := f.decoder.Stats()
 	f.b.read = flowlog.Stats{
 		Lines: now.Lines - f.before.Lines, Bytes: now.Bytes - f.before.Bytes,
@@ -290,7 +290,7 @@ const ownersEvery = time.Minute
 // ownersChunk is how many bytes of it one ledger record holds.
 const ownersChunk = 512 << 10
 
-func (f *kinesisFeed) saveOwners(tx *stage.Tx) {
+func (f *kinesisFeed) saveOwners(tx transaction) {
 	if f.saved.IsZero() { // nothing can have been learned yet
 		f.saved = time.Now()
 		return

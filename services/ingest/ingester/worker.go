@@ -14,11 +14,17 @@ type feed interface {
 	restore(ctx context.Context, ledger []stage.LedgerRecord) error
 	// fill moves what has been read into tx, with the positions that cover it,
 	// until tx is full, there is nothing at hand, or ctx ends.
-	fill(ctx context.Context, tx *stage.Tx) error
+	fill(ctx context.Context, tx transaction) error
 	// clock is the event time below which the feed has nothing more to give,
 	// or idle if it feeds nothing now.
 	clock() (watermark flow.Time, idle bool)
 	close()
+}
+
+// transaction is what a feed needs of a stage.Tx.
+type transaction interface {
+	stage.Emitter
+	Ledger(name string, value []byte)
 }
 
 // worker is the ingest of one slot: its feeds share transactions and a watermark.
