@@ -243,9 +243,9 @@ func (s *Set) brokers(w *workload, file string, cfg map[string]any) {
 		if host == "localhost" || strings.HasPrefix(host, "127.") {
 			s.add("config", w, "%s: kafka.brokers: %q is the pod itself", file, t)
 		}
-		tls := get(cfg, "kafka", "tls") != nil
+		tls := tlsOn(cfg)
 		if strings.HasSuffix(host, ".amazonaws.com") && (port == "9094" || port == "9096" || port == "9098") && !tls {
-			s.add("config", w, "%s: port %s of an MSK broker speaks TLS; kafka.tls is missing", file, port)
+			s.add("config", w, "%s: port %s of an MSK broker speaks TLS; kafka.tls.enabled is not true", file, port)
 		}
 		if strings.HasSuffix(host, ".amazonaws.com") && port == "9098" && !strings.Contains(strings.ToUpper(str(cfg, "kafka", "sasl", "mechanism")), "IAM") {
 			s.add("config", w, "%s: port 9098 of an MSK broker wants IAM; kafka.sasl.mechanism is %q", file, str(cfg, "kafka", "sasl", "mechanism"))
@@ -254,6 +254,12 @@ func (s *Set) brokers(w *workload, file string, cfg map[string]any) {
 			s.clusterHost(w, file, host, n)
 		}
 	}
+}
+
+// tlsOn reports that a configuration encrypts its connections.
+func tlsOn(cfg map[string]any) bool {
+	on, _ := get(cfg, "kafka", "tls", "enabled").(bool)
+	return on
 }
 
 // clusterHost: a broker address that points at a Strimzi cluster of the set
@@ -278,8 +284,8 @@ func (s *Set) clusterHost(w *workload, file, host string, port int) {
 		for _, l := range list(k.Raw, "spec", "kafka", "listeners") {
 			if p, _ := num(l, "port"); int(p) == port {
 				found = true
-				if tls, _ := get(l, "tls").(bool); tls != (get(w.config, "kafka", "tls") != nil) {
-					s.add("config", w, "%s: listener %s has tls: %v, kafka.tls disagrees", file, str(l, "name"), tls)
+				if tls, _ := get(l, "tls").(bool); tls != tlsOn(w.config) {
+					s.add("config", w, "%s: listener %s has tls: %v, kafka.tls.enabled disagrees", file, str(l, "name"), tls)
 				}
 			}
 		}
@@ -291,7 +297,7 @@ func (s *Set) clusterHost(w *workload, file, host string, port int) {
 
 // agree: one pipeline is one prefix, deployment, layout and number of slots.
 func (s *Set) agree() {
-	for _, key := range []string{"pipeline.prefix", "pipeline.deployment", "pipeline.layout", "pipeline.slots", "pipeline.partitions", "pipeline.replication", "kafka.brokers", "kafka.tls", "kafka.sasl.mechanism"} {
+	for _, key := range []string{"pipeline.prefix", "pipeline.deployment", "pipeline.layout", "pipeline.slots", "pipeline.partitions", "pipeline.replication", "kafka.brokers", "kafka.tls.enabled", "kafka.sasl.mechanism"} {
 		by := map[string][]string{}
 		for _, w := range s.workloads {
 			if w.config != nil {

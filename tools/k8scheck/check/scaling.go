@@ -296,7 +296,7 @@ func (s *Set) triggerMatches(o *Object, w *workload, i int, t any) {
 }
 
 func (s *Set) triggerSecurity(o *Object, w *workload, i int, t any) {
-	tls := get(w.config, "kafka", "tls") != nil
+	tls := tlsOn(w.config)
 	authTLS, authSASL := false, false
 	if a := s.find("TriggerAuthentication", o.NS, str(t, "authenticationRef", "name")); a != nil {
 		for _, r := range list(a.Raw, "spec", "secretTargetRef") {
@@ -308,6 +308,9 @@ func (s *Set) triggerSecurity(o *Object, w *workload, i int, t any) {
 		s.add("trigger", o, "trigger %d: tls is %v here and %v in the service's configuration", i, on, tls)
 	}
 	mech := strings.ToUpper(str(w.config, "kafka", "sasl", "mechanism"))
+	if mech == "NONE" {
+		mech = ""
+	}
 	sasl := str(t, "metadata", "sasl")
 	if (mech != "") != (sasl != "" && sasl != "none" || authSASL) {
 		s.add("trigger", o, "trigger %d: sasl is %q here and %q in the service's configuration", i, sasl, mech)
