@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -156,13 +157,24 @@ func (g *genFlags) apply(fs *flag.FlagSet) (gen.Scenario, error) {
 	return sc, nil
 }
 
-// formatOf reads v2 to v11 or a custom format.
+// formatOf reads v2 to v11 or a custom format, of fields that AWS defines.
 func formatOf(s string) (*flowlog.Format, error) {
-	var v uint8
-	if _, err := fmt.Sscanf(s+" ", "v%d ", &v); err == nil && v >= 2 && v <= 11 {
-		return flowlog.UpTo(v), nil
+	if digits, ok := strings.CutPrefix(s, "v"); ok {
+		if v, err := strconv.ParseUint(digits, 10, 8); err == nil {
+			if v < 2 || v > 11 {
+				return nil, fmt.Errorf("-format: there is no version %d of the format; use v2 to v11", v)
+			}
+			return flowlog.UpTo(uint8(v)), nil
+		}
 	}
-	return flowlog.ParseFormat(s)
+	f, err := flowlog.ParseFormat(s)
+	if err != nil {
+		return nil, err
+	}
+	if names := f.Unknown(); len(names) > 0 {
+		return nil, fmt.Errorf("-format: %s is no field of VPC flow logs", strings.Join(names, ", "))
+	}
+	return f, nil
 }
 
 func (g *genFlags) write(ctx context.Context, e *env, s *gen.Stream, f *flowlog.Format) (lines int64, err error) {

@@ -248,6 +248,22 @@ func TestScenarioFile(t *testing.T) {
 	}
 }
 
+// TestExampleScenario: examples/everything.yaml shows every kind of attack.
+func TestExampleScenario(t *testing.T) {
+	sc := Incident()
+	if err := config.Load(filepath.Join("..", "..", "examples", "everything.yaml"), &sc); err != nil {
+		t.Fatal(err)
+	}
+	_, s := text(t, sc, Lines{})
+	got := map[Kind]bool{}
+	for _, row := range s.Truth() {
+		got[row.Kind] = true
+	}
+	if len(got) != 12 || len(s.Truth()) != len(sc.Attacks) {
+		t.Errorf("%d kinds in %d rows of %d attacks", len(got), len(s.Truth()), len(sc.Attacks))
+	}
+}
+
 func TestAllocations(t *testing.T) {
 	s := stream(t, Incident())
 	var r flow.Record

@@ -51,7 +51,9 @@ func incidentAttacks() []Attack {
 	return []Attack{
 		{
 			Kind: KindProbeSweep, At: 12 * time.Minute, For: 6 * time.Minute, Source: "198.51.100.77",
-			Ports: []uint16{22, 23, 445, 3389, 8080},
+			// Only these have public addresses.
+			Targets: []string{"alb-a", "alb-b", "bastion", "web-1", "web-2", "web-3"},
+			Ports:   []uint16{22, 23, 445, 3389, 8080},
 		},
 		{
 			Kind: KindPortScan, At: 25 * time.Minute, For: 3 * time.Minute, Source: "198.51.100.78",
