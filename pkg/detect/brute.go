@@ -12,8 +12,8 @@ import (
 // BruteTuning are the thresholds of brute-force.
 type BruteTuning struct {
 	// Attempts that one source makes at one login service within Window
-	// seconds: from outside, and from our own networks, where administration
-	// tools log in often.
+	// seconds. From our own networks, where administration tools log in often,
+	// within two panes, or AttemptsOurs within Window.
 	Attempts, AttemptsOurs int64
 	Window                 int64
 	// Alike is the share of the attempts, in percent, whose client packets
@@ -91,12 +91,12 @@ type tried struct {
 }
 
 // gather adds the window's panes, and a row that is not folded in yet.
-func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time) (t tried) {
+func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time, within int64) (t tried) {
 	if a != nil {
 		t.key, t.total = a.key, a.total
 		for i := range a.panes {
 			p := &a.panes[i]
-			if p.start <= now.Add(-s.d.t.Window) {
+			if p.start <= now.Add(-within) {
 				continue
 			}
 			t.answered += p.answered
@@ -116,11 +116,20 @@ func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time) (t tried) {
 	return t
 }
 
-func (s *bruteState) limit(p *Pane, server flow.Addr) int64 {
-	if p.Owned || server == p.Entity.Addr {
-		return s.d.t.AttemptsOurs
+// judge gathers the window and reports whether it is guessing, and at which
+// number of attempts in how many seconds that was decided.
+func (s *bruteState) judge(p *Pane, a *attempts, extra *Row) (t tried, limit, within int64, yes bool) {
+	limit, within = s.d.t.Attempts, s.d.t.Window
+	t = s.gather(a, extra, p.Start, within)
+	if !p.Owned {
+		return t, limit, within, s.guesses(&t, limit)
 	}
-	return s.d.t.Attempts
+	if s.guesses(&t, s.d.t.AttemptsOurs) {
+		return t, s.d.t.AttemptsOurs, within, true
+	}
+	short := 2 * int64(p.End-p.Start)
+	t = s.gather(a, extra, p.Start, short)
+	return t, limit, short, s.guesses(&t, limit)
 }
 
 // guesses reports whether what was tried is many attempts of one kind.
@@ -139,9 +148,8 @@ func (s *bruteState) Early(p *Pane, r Reporter) {
 		if row.Counts.Answered == 0 {
 			continue
 		}
-		t := s.gather(s.find(row.Key), row, p.Start)
-		if s.guesses(&t, s.limit(p, row.Key.Peer)) {
-			r.Raise(s.finding(p, &t))
+		if t, limit, within, yes := s.judge(p, s.find(row.Key), row); yes {
+			r.Raise(s.finding(p, &t, limit, within))
 		}
 	}
 }
@@ -165,9 +173,8 @@ func (s *bruteState) Final(p *Pane, r Reporter) {
 		if a.panes[len(a.panes)-1].start != p.Start {
 			continue
 		}
-		t := s.gather(a, nil, p.Start)
-		if s.guesses(&t, s.limit(p, a.key.Peer)) {
-			r.Raise(s.finding(p, &t))
+		if t, limit, within, yes := s.judge(p, a, nil); yes {
+			r.Raise(s.finding(p, &t, limit, within))
 		}
 	}
 	s.spray(p, r)
@@ -221,7 +228,7 @@ func (s *bruteState) spray(p *Pane, r Reporter) {
 	byPort := map[uint16]*sum{}
 	for i := range s.list {
 		a := &s.list[i]
-		t := s.gather(a, nil, p.Start)
+		t := s.gather(a, nil, p.Start, s.d.t.Window)
 		x := byPort[a.key.Port]
 		if x == nil {
 			x = &sum{t: tried{key: RowKey{Port: a.key.Port, Protocol: a.key.Protocol}}}
@@ -250,11 +257,10 @@ func (s *bruteState) spray(p *Pane, r Reporter) {
 // packet count; three times leaves room for another number of tries.
 const reachedFactor = 3
 
-func (s *bruteState) finding(p *Pane, t *tried) *Finding {
+func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
 	server := flow.Endpoint{Addr: t.key.Peer, Port: t.key.Port}
 	mode, near := t.sizes.Mode()
 	reached := t.sizes.Quantile(1) >= reachedFactor*mode
-	limit := s.limit(p, t.key.Peer)
 	f := &Finding{Weight: uint64(max(t.total, t.answered))}
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + server.String(),
@@ -265,7 +271,7 @@ func (s *bruteState) finding(p *Pane, t *tried) *Finding {
 	f.Sentence = fmt.Sprintf(
 		"%s opened %s at the login service %s in %s, %d%% of them alike with about %.0f packets; %s in %s are already unusual.",
 		p.Entity.Addr, plural(t.answered, "session"), server, span(took), near*100/max(t.sizes.N(), 1), mode,
-		amount(limit), span(s.d.t.Window))
+		amount(limit), span(within))
 	if reached {
 		f.Sentence += " One session went on far longer than the others: it may have got in."
 	}

@@ -145,7 +145,7 @@ func (c *Combiner) contribute(v *view) {
 	if !v.final {
 		return
 	}
-	if v.serverOurs && v.Outcome == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
+	if v.serverOurs && outcomeOf(v.Event) == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
 		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true)
 		p.Server.Add(&v.c)
 		v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol})

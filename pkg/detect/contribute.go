@@ -20,7 +20,7 @@ func isICMP(p uint8) bool { return p == protoICMP || p == protoICMPv6 }
 
 // isOurs reports whether an address belongs to our own networks: as ingest
 // learned it, as configured, or, where neither says so, because it is private
-// (RFC 1918, RFC 4193), which no address of the Internet is.
+// or local (RFC 1918, RFC 4193, RFC 6890), which no address of the Internet is.
 func (s *Settings) isOurs(a flow.Addr, learned bool) bool {
 	if learned {
 		return true
@@ -29,7 +29,8 @@ func (s *Settings) isOurs(a flow.Addr, learned bool) bool {
 	if !ip.IsValid() {
 		return false
 	}
-	return ip.IsPrivate() || containsIP(s.Own, ip)
+	local := ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.Is4() && ip.As4()[0] == 0
+	return local || containsIP(s.Own, ip)
 }
 
 func containsIP(nets []netip.Prefix, ip netip.Addr) bool {
@@ -67,10 +68,38 @@ func isBare(e *session.Event, clientOurs bool) bool {
 	// Without flags a lone RST or FIN looks the same. It comes from whoever
 	// was a server (a late packet of a closed connection), or answers a packet
 	// that was never asked for (backscatter): then the other side sent more.
-	if e.Client.Port < 1024 && e.Server.Port >= 1024 || e.Server.Port >= ephemeralFrom && e.Client.Port < ephemeralFrom {
+	if e.Evidence == session.EvidenceNone {
+		return false // or the other way round
+	}
+	return outcomeOf(e).Failed() || !clientOurs && e.In.Packets <= n
+}
+
+// isLeftover reports whether a session is no attempt but what is left of one
+// that is over: late RST and FIN packets of a closed connection, or the answer
+// to a packet that someone else sent in our name (backscatter).
+func isLeftover(e *session.Event) bool {
+	if e.Out.Packets+e.Out.RejectPackets == 0 {
+		return true
+	}
+	if e.Key.Protocol != protoTCP || e.Outcome == session.OutcomeAnswered || e.Out.Flags&flow.SYN != 0 {
 		return false
 	}
-	return e.Outcome.Failed() || !clientOurs && e.In.Packets <= n
+	if e.Out.Flags != 0 || e.In.Flags != 0 {
+		return true
+	}
+	return e.Client.Port < 1024 && e.Server.Port >= 1024 || e.Client.Port < ephemeralFrom && e.Server.Port >= ephemeralFrom
+}
+
+// outcomeOf is the session's outcome, and without tcp-flags also a refusal that
+// only the sizes show: a SYN-ACK carries at least the MSS option, so a short
+// answer of bare headers is RST.
+func outcomeOf(e *session.Event) session.Outcome {
+	in := e.In
+	if e.Outcome == session.OutcomeAnswered && e.Key.Protocol == protoTCP && e.In.Flags == 0 && e.Out.Flags == 0 &&
+		in.Packets > 0 && in.Packets <= barePackets && e.Out.Packets <= barePackets && in.Bytes == in.Packets*minTCP(e.Server.Addr) {
+		return session.OutcomeReset
+	}
+	return e.Outcome
 }
 
 // ephemeralFrom is the lowest port that Linux gives to clients by default
@@ -111,9 +140,13 @@ func countsOf(e *session.Event, final, clientOurs bool) (c Counts) {
 	if !opened {
 		return c
 	}
-	c.First, c.Sessions = e.First, 1
-	c.Answered = one(e.Outcome == session.OutcomeAnswered)
-	c.Failed = one(e.Outcome.Failed() || final && e.Outcome == session.OutcomePending)
+	if c.First = e.First; isLeftover(e) {
+		return c // traffic, but no session of anyone's making
+	}
+	c.Sessions = 1
+	outcome := outcomeOf(e)
+	c.Answered = one(outcome == session.OutcomeAnswered)
+	c.Failed = one(outcome.Failed() || final && outcome == session.OutcomePending)
 	c.Rejected = one(e.Outcome == session.OutcomeRejected)
 	c.Bare = one(isBare(e, clientOurs))
 	c.Errors = one(isError(e))
@@ -176,8 +209,8 @@ func (v *view) add(p *Part, f Family, k RowKey) *Row {
 func (v *view) addClient(p *Part) {
 	p.Owned = p.Owned || v.clientOurs
 	p.Client.Add(&v.c)
-	if v.Out.Packets+v.Out.RejectPackets == 0 {
-		return // it never asked: a reply to someone else's packet (backscatter)
+	if isLeftover(v.Event) {
+		return // it never asked
 	}
 	k := RowKey{Peer: v.Server.Addr, Port: v.Server.Port, Protocol: v.Key.Protocol}
 	v.add(p, Contact, k)
@@ -198,7 +231,7 @@ func (v *view) addServer(p *Part) {
 	p.Owned = p.Owned || v.serverOurs
 	p.Server.Add(&v.c)
 	p.addCaller(hashAddr(v.Client.Addr))
-	if !v.final {
+	if !v.final || isLeftover(v.Event) {
 		return
 	}
 	if r := v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}); r != nil && v.opened() {

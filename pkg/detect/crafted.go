@@ -12,9 +12,13 @@ type CraftedTuning struct {
 	// Every is how many seconds lie at least between two statements of a
 	// roll-up that only has new names.
 	Every int64
+	// Targets is how many addresses one of our own hosts must have sent
+	// crafted packets to in a day. One alone may be what a log without
+	// tcp-flags shows of a closed connection.
+	Targets int64
 }
 
-func defaultCrafted() CraftedTuning { return CraftedTuning{Every: 900} }
+func defaultCrafted() CraftedTuning { return CraftedTuning{Every: 900, Targets: 3} }
 
 // crafted finds TCP attempts without any TCP option, which no ordinary
 // operating system sends: see docs/alerts/crafted-probe.md. Those from outside
@@ -70,7 +74,9 @@ func (s *craftedState) Final(p *Pane, r Reporter) {
 				s.out.addContact(p.Entity, row, row.Counts.Bare)
 			}
 		}
-		r.Raise(s.outbound(p))
+		if s.out.count() >= s.d.t.Targets || s.out.ports() >= 2*s.d.t.Targets {
+			r.Raise(s.outbound(p))
+		}
 	}
 }
 
@@ -103,7 +109,7 @@ func (s *craftedState) outbound(p *Pane) *Finding {
 		p.Entity.Addr, minTCP(p.Entity.Addr), plural(s.out.count(), "address"))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, ActorOurs: true, Answered: s.out.answered() > 0})
 	f.Confidence = 80
-	f.Counts = []alert.Count{count("targets", "addresses", float64(s.out.count()), 1)}
+	f.Counts = []alert.Count{count("targets", "addresses", float64(s.out.count()), float64(s.d.t.Targets))}
 	f.Attacks = alert.AttacksOf("T1046")
 	return f
 }

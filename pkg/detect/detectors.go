@@ -4,10 +4,19 @@ package detect
 func Detectors(set *Settings) []Detector {
 	t := &set.Tuning
 	return []Detector{
-		crafted{t.Crafted},
-		brute{t.Brute},
+		callout{t.Callout},
+		beacon{t.Beacon},
+		icmpErrors{t.Crafted.Every},
 		excess{t.Excess},
 		scan{t: t.Scan},
 		scan{t: t.Scan, sweep: true},
+		brute{t.Brute},
+		data{t.Data},
+		surge{t.Surge},
+		crafted{t.Crafted},
+		newService{t.Service},
+		dns{t.DNS},
+		listed{t.Lists},
+		gap{t.Gap},
 	}
 }

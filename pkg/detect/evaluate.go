@@ -25,6 +25,7 @@ type Evaluator struct {
 	clock     flow.Time
 	entities  map[Entity]*entity
 	due       dueHeap
+	ended     bool // the input is over: what never comes again is not silent
 	stats     EvaluateStats
 }
 
@@ -144,6 +145,7 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 // Advance moves the clock: panes that ended by clock are judged for good. It
 // returns false when out was full; call it again then with the same clock.
 func (v *Evaluator) Advance(clock flow.Time, out AlertSink) (done bool) {
+	v.ended = v.ended || clock == flow.MaxTime
 	for len(v.due) > 0 && (v.due[0].at <= clock) {
 		if out.Full() {
 			return false
@@ -170,7 +172,7 @@ func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
 		v.judgeFinal(e, p, out)
 	}
 	for i, s := range e.states {
-		if w, ok := s.(Waker); ok && w.Due() <= now {
+		if w, ok := s.(Waker); ok && !v.ended && w.Due() <= now {
 			w.Wake(now, e.id, &reporter{v: v, e: e, detector: i, at: now, out: out})
 		}
 	}
@@ -225,7 +227,7 @@ func (v *Evaluator) schedule(e *entity) {
 		next = min(next, f.due(&v.specs[f.detector]))
 	}
 	for _, s := range e.states {
-		if w, ok := s.(Waker); ok {
+		if w, ok := s.(Waker); ok && !v.ended {
 			next = min(next, w.Due())
 		}
 	}

@@ -97,6 +97,14 @@ func (k *knockers) count() int64 {
 	return int64(float64(len(k.list)) / (float64(k.threshold) / (1 << 63) / 2))
 }
 
+// ports is how many (source, port) there are, at least.
+func (k *knockers) ports() (n int64) {
+	for i := range k.list {
+		n += k.list[i].ports.Count()
+	}
+	return n
+}
+
 // answered is how many sources got an answer.
 func (k *knockers) answered() (n int64) {
 	for i := range k.list {

@@ -60,9 +60,9 @@ func weather(r *rand.Rand, n int) (out []shot) {
 // however the work is cut, whatever order sessions arrive in within a pane, and
 // however often the state is thrown away and restored, the findings are equal.
 func TestFindingsAreAFunctionOfTheSessions(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		shots := append(weather(r, 3000), guessing(40, "198.51.100.7", "10.0.0.3")...)
+		shots := append(weather(r, 1500), guessing(40, "198.51.100.7", "10.0.0.3")...)
 		set := DefaultSettings()
 		base := newPipe(t, &set, 1, 1)
 		base.run(slices.Clone(shots))

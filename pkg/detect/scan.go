@@ -83,6 +83,8 @@ const maxContacts = 512
 type scanState struct {
 	d        scan
 	contacts []contact // ascending by key
+	fast     int64     // failed first contacts of the pane's widest group
+	fastKey  RowKey
 	walk     float64   // of the random walk, in nats, never below 0
 	until    flow.Time // the verdict "scanner" holds until then
 	sessions int64
@@ -131,6 +133,7 @@ func (s *scanState) forget(now flow.Time) {
 func (s *scanState) learn(p *Pane, early bool) {
 	rows := p.Set(Contact).Rows()
 	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
+	groups := map[RowKey]*[2]int64{} // all and failed first contacts of this pane
 	up, down := math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0)), math.Log(s.d.t.Theta1/s.d.t.Theta0)
 	for _, row := range rows {
 		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
@@ -146,9 +149,16 @@ func (s *scanState) learn(p *Pane, early bool) {
 		}
 		s.contacts = slices.Insert(s.contacts, i, contact{row.Key, row.Counts.First, failed})
 		s.sessions += row.Counts.Sessions
+		g := groups[s.group(row.Key)]
+		if g == nil {
+			g = &[2]int64{}
+			groups[s.group(row.Key)] = g
+		}
+		g[0]++
 		step := down
 		if failed {
 			step = up
+			g[1]++
 		}
 		// Far above the verdict the walk stops: a scanner that happens on
 		// open ports keeps its verdict, an ordinary host gets out again.
@@ -157,6 +167,37 @@ func (s *scanState) learn(p *Pane, early bool) {
 			s.until = max(s.until, row.Counts.First.Add(s.d.t.Memory))
 		}
 	}
+	s.burst(groups)
+}
+
+// fastShare is the share of first contacts with one host or service that must
+// have failed within a pane when the walk has not decided: a scanner that is
+// hidden among the ordinary contacts of the host that it runs on.
+const fastShare = 0.25
+
+// burst finds the group with the most failures in a pane.
+func (s *scanState) burst(groups map[RowKey]*[2]int64) {
+	s.fast, s.fastKey = 0, RowKey{}
+	for k, g := range groups {
+		if float64(g[1]) < fastShare*float64(g[0]) || !s.d.sweep && isICMP(k.Protocol) {
+			continue
+		}
+		if g[1] > s.fast || g[1] == s.fast && k.Compare(s.fastKey) < 0 {
+			s.fast, s.fastKey = g[1], k
+		}
+	}
+}
+
+// group is what is wide in a scan: the host whose ports, or the service whose
+// hosts are asked for.
+func (s *scanState) group(k RowKey) RowKey {
+	switch {
+	case s.d.sweep:
+		return RowKey{Port: k.Port, Protocol: k.Protocol}
+	case isICMP(k.Protocol):
+		return RowKey{Peer: k.Peer, Protocol: k.Protocol}
+	}
+	return RowKey{Peer: k.Peer}
 }
 
 // silentByNature reports whether nobody answers there, ever: multicast and
@@ -180,16 +221,10 @@ func (s *scanState) bound(ours bool) float64 {
 // breadth returns the contacts of the widest group: of the host with the most
 // ports, or the port with the most hosts.
 func (s *scanState) breadth() (key RowKey, failed int64) {
-	group := func(c *contact) RowKey {
-		if s.d.sweep {
-			return RowKey{Port: c.key.Port, Protocol: c.key.Protocol}
-		}
-		return RowKey{Peer: c.key.Peer}
-	}
 	sums := map[RowKey]int64{}
 	for i := range s.contacts {
 		if c := &s.contacts[i]; c.failed && (s.d.sweep || !isICMP(c.key.Protocol)) {
-			sums[group(c)]++
+			sums[s.group(c.key)]++
 		}
 	}
 	for k, n := range sums {
@@ -201,13 +236,16 @@ func (s *scanState) breadth() (key RowKey, failed int64) {
 }
 
 func (s *scanState) judge(p *Pane, r Reporter) {
-	if s.until < p.Start || p.Client.Failed == 0 {
-		return
-	}
-	key, failed := s.breadth()
 	limit := s.d.t.Ports
 	if s.d.sweep {
 		limit = s.d.t.Hosts
+	}
+	if p.Client.Failed == 0 || s.until < p.Start && s.fast < limit {
+		return
+	}
+	key, failed := s.fastKey, s.fast
+	if s.until >= p.Start {
+		key, failed = s.breadth()
 	}
 	if failed >= limit {
 		r.Raise(s.finding(p, key, failed, limit))

@@ -1,0 +1,247 @@
+package detect
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// BeaconTuning are the thresholds of beacon.
+type BeaconTuning struct {
+	// Score from which it is a beacon: RITA's bands are 50, 70, 90, 100.
+	Score float64
+	// Beats is how many sessions at different seconds are needed to judge,
+	// Span over how many seconds they must lie, Memory for how long they count.
+	Beats        int64
+	Span, Memory int64
+	// Ignore are UDP and TCP ports whose protocol is regular by design.
+	Ignore []uint16
+	// Usual are ports at which a beacon is more likely software than malware.
+	Usual []uint16
+}
+
+// defaultBeacon: RITA's middle band and day of memory. RITA asks for 4
+// connections in a day; 20 keep the quartiles honest on shorter series.
+func defaultBeacon() BeaconTuning {
+	return BeaconTuning{Score: 0.8, Beats: 20, Span: 180, Memory: day, Ignore: []uint16{53, 123, 853}, Usual: []uint16{80, 443}}
+}
+
+// beacon finds a host of ours and a destination that meet at regular times with
+// regular sizes: see docs/alerts/beacon.md.
+type beacon struct{ t BeaconTuning }
+
+func (d beacon) Spec() Spec {
+	return Spec{
+		Detector: alert.Detector{
+			ID: "beacon", Name: "Beacon", Version: "1", Method: alert.MethodStatistical, Doc: doc("beacon"),
+		},
+		Bucket: day, Attacks: []string{"T1071", "T1573"},
+		FalseAlarm: "Monitoring, update checks, push notifications, message brokers and every other program that calls at intervals.",
+	}
+}
+
+func (d beacon) Wants(e Entity, p *Part) bool {
+	return e.Kind == KindHost && p.Owned && p.Set(Pair).Len() > 0
+}
+
+func (d beacon) New() State { return &beaconState{d: d} }
+
+// Bounds of the state: 16 bytes a beat.
+const (
+	maxBeats = 128 // the latest
+	maxPairs = 128 // the latest
+)
+
+type beaconState struct {
+	d    beacon
+	list []pairCourse // ascending by key
+}
+
+type pairCourse struct {
+	key      RowKey
+	beats    []Beat // ascending
+	sessions int64  // of the memory, roughly: since the pair is followed
+	answered int64
+	bytes    int64
+	ref      Row
+}
+
+// Early implements State: regularity is judged on whole panes.
+func (s *beaconState) Early(*Pane, Reporter) {}
+
+// Final implements State.
+func (s *beaconState) Final(p *Pane, r Reporter) {
+	for _, row := range p.Set(Pair).Rows() {
+		if row.Counts.Sessions == 0 || slices.Contains(s.d.t.Ignore, row.Key.Port) || silentByNature(row.Key) {
+			continue
+		}
+		s.learn(row)
+	}
+	s.forget(p.Start)
+	for i := range s.list {
+		x := &s.list[i]
+		if x.beats[len(x.beats)-1].Start < p.Start || int64(len(x.beats)) < s.d.t.Beats {
+			continue
+		}
+		if g := grade(x.beats); g.score >= s.d.t.Score && g.beats >= s.d.t.Beats && g.span >= s.d.t.Span {
+			r.Raise(s.finding(p, x, &g))
+		}
+	}
+}
+
+func (s *beaconState) learn(row *Row) {
+	i, found := slices.BinarySearchFunc(s.list, row.Key, func(x pairCourse, k RowKey) int { return x.key.Compare(k) })
+	if !found {
+		s.list = slices.Insert(s.list, i, pairCourse{key: row.Key, ref: Row{Key: row.Key, Ref: row.Ref, HasRef: row.HasRef}})
+	}
+	x := &s.list[i]
+	x.beats = append(x.beats, row.Beats...)
+	x.sessions += row.Counts.Sessions
+	x.answered += row.Counts.Answered
+	x.bytes += row.Counts.Bytes()
+	x.ref.Counts.Sessions = x.sessions
+	if n := len(x.beats) - maxBeats; n > 0 {
+		x.beats = slices.Delete(x.beats, 0, n)
+	}
+}
+
+func (s *beaconState) forget(now flow.Time) {
+	old := now.Add(-s.d.t.Memory)
+	for i := range s.list {
+		x := &s.list[i]
+		x.beats = slices.DeleteFunc(x.beats, func(b Beat) bool { return b.Start < old })
+	}
+	s.list = slices.DeleteFunc(s.list, func(x pairCourse) bool { return len(x.beats) == 0 })
+	for len(s.list) > maxPairs {
+		oldest := 0
+		for i := range s.list {
+			if s.list[i].beats[len(s.list[i].beats)-1].Start < s.list[oldest].beats[len(s.list[oldest].beats)-1].Start {
+				oldest = i
+			}
+		}
+		s.list = slices.Delete(s.list, oldest, oldest+1)
+	}
+}
+
+// graded is how regular a course is. Scores lie between 0 and 1.
+type graded struct {
+	score, times, sizes, cover float64
+	interval                   float64 // median, seconds
+	size                       float64 // median, bytes
+	beats, span                int64
+}
+
+// grade scores a course as RITA does: the Bowley skewness and the relative
+// median absolute deviation of intervals and of sizes, and how evenly the
+// course fills its span (24 parts). Sessions of the same second are one beat.
+func grade(beats []Beat) (g graded) {
+	var intervals, sizes []float64
+	var parts [24]bool
+	first, last := beats[0].Start, beats[len(beats)-1].Start
+	g.span = int64(last - first)
+	for i, b := range beats {
+		if i == 0 || b.Start > beats[i-1].Start {
+			g.beats++
+			parts[min(int64(b.Start-first)*24/max(g.span, 1), 23)] = true
+			if i > 0 {
+				intervals = append(intervals, float64(b.Start-beats[i-1].Start))
+			}
+		}
+		sizes = append(sizes, float64(b.Bytes))
+	}
+	for _, filled := range parts {
+		g.cover += float64(one(filled)) / 24
+	}
+	g.times, g.interval = regular(intervals)
+	g.sizes, g.size = regular(sizes)
+	g.score = (g.times + g.sizes + g.cover) / 3
+	return g
+}
+
+// regular scores how close values lie together, and returns their median.
+func regular(v []float64) (score, median float64) {
+	if len(v) < 4 {
+		return 0, window.Median(v)
+	}
+	median = window.Median(v) // sorts
+	low, high := v[len(v)/4], v[len(v)*3/4]
+	skew := 0.0
+	if high > low && median > low && median < high {
+		skew = (low + high - 2*median) / (high - low)
+	}
+	mad := 1.0
+	if median > 0 {
+		mad = min(window.Spread(v, median)/madScale/median, 1)
+	}
+	return (1 - math.Abs(skew) + 1 - mad) / 2, median
+}
+
+// madScale takes window.Spread back to the plain median absolute deviation.
+const madScale = 1.4826
+
+func (s *beaconState) finding(p *Pane, x *pairCourse, g *graded) *Finding {
+	what := service(x.key.Protocol, x.key.Port)
+	f := &Finding{Weight: uint64(x.sessions)}
+	f.Entity = alert.Entity{
+		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + x.key.Peer.String() + " " + what,
+		Addr: p.Entity.Addr, Ours: true, Role: alert.RoleActor,
+	}
+	f.Title = fmt.Sprintf("Beacon from %s to %s", p.Entity.Addr, x.key.Peer)
+	f.Sentence = fmt.Sprintf(
+		"Our host %s called %s at %s %s in %s, every %.0f s with about %s each time: %.0f of 100 points for regularity, where %.0f are a beacon.",
+		p.Entity.Addr, x.key.Peer, what, plural(g.beats, "time"), span(g.span), g.interval, size(g.size), g.score*100, s.d.t.Score*100)
+	impact := alert.Impact{Base: alert.Informational, ActorOurs: true}
+	if !slices.Contains(s.d.t.Usual, x.key.Port) && x.answered > 0 {
+		impact.Base = alert.Low
+		f.Attacks = alert.AttacksOf("T1571", "T1573")
+	}
+	f.Severity = alert.Rate(impact)
+	f.Confidence = uint8(g.score * 60)
+	f.Peers = []alert.Peer{{Addr: x.key.Peer, Sessions: x.sessions, Bytes: x.bytes}}
+	f.Ports = []alert.Port{{Protocol: x.key.Protocol, Port: x.key.Port, Sessions: x.sessions}}
+	f.Counts = []alert.Count{
+		count("score", "percent", math.Round(g.score*100), s.d.t.Score*100),
+		count("interval_score", "percent", math.Round(g.times*100), 0), count("size_score", "percent", math.Round(g.sizes*100), 0),
+		count("coverage_score", "percent", math.Round(g.cover*100), 0), count("interval", "seconds", g.interval, 0),
+		count("beats", "sessions", float64(g.beats), float64(s.d.t.Beats)),
+	}
+	f.First, f.Last = x.beats[0].Start, x.beats[len(x.beats)-1].Start
+	f.Window = alert.Window{Start: f.First, End: p.End}
+	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Pair, []*Row{&x.ref})
+	return f
+}
+
+// AppendTo implements State.
+func (s *beaconState) AppendTo(b []byte) []byte {
+	b = window.AppendUint(b, uint64(len(s.list)))
+	for i := range s.list {
+		x := &s.list[i]
+		b = appendKey(b, x.key)
+		b = appendBeats(b, x.beats)
+		b = window.AppendInt(window.AppendInt(window.AppendInt(b, x.sessions), x.answered), x.bytes)
+		b = window.AppendString(b, appendRow(nil, &x.ref))
+	}
+	return b
+}
+
+// Restore implements State.
+func (s *beaconState) Restore(r *window.Reader) {
+	for range r.Len() {
+		x := pairCourse{key: readKey(r)}
+		last := int64(0)
+		for range r.Len() {
+			last += r.Varint()
+			x.beats = append(x.beats, Beat{flow.Time(last), r.Varint()})
+		}
+		if len(x.beats) == 0 {
+			r.Fail("a course without a beat")
+		}
+		x.sessions, x.answered, x.bytes = r.Varint(), r.Varint(), r.Varint()
+		x.ref = readRow(r)
+		s.list = append(s.list, x)
+	}
+}

@@ -1,0 +1,154 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/alert"
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/window"
+)
+
+// ServiceTuning are the thresholds of new-service.
+type ServiceTuning struct {
+	// Learn is for how many seconds an address must have been seen before a
+	// new service means anything; Forget is how long a service stays known.
+	Learn, Forget int64
+	// Clients is how many different ones must ask within a pane for a port
+	// that the address does not serve.
+	Clients int64
+}
+
+// defaultServices: a day shows nightly jobs, two weeks the fortnightly ones; a
+// port that 20 clients ask for within 5 min is no scanner's round any more.
+func defaultServices() ServiceTuning {
+	return ServiceTuning{Learn: day, Forget: 14 * day, Clients: 20}
+}
+
+// newService finds addresses of ours that start to serve, or to be asked for, a
+// port that they never used: see docs/alerts/new-service.md.
+type newService struct{ t ServiceTuning }
+
+func (d newService) Spec() Spec {
+	return Spec{
+		Detector: alert.Detector{
+			ID: "new-service", Name: "New service", Version: "1", Method: alert.MethodBehavioral, Doc: doc("new-service"),
+		},
+		Bucket: day, Attacks: []string{"T1571", "T1205"},
+		FalseAlarm: "A deployment, or a service that is used less often than the memory lasts.",
+	}
+}
+
+func (d newService) Wants(e Entity, p *Part) bool {
+	return e.Kind == KindHost && p.Owned && p.Server.Sessions > 0
+}
+
+func (d newService) New() State { return &serviceState{d: d} }
+
+type serviceState struct {
+	d      newService
+	serves known
+	asked  known
+	fresh  []freshService // of today: to be told again while they go on
+}
+
+type freshService struct {
+	key      RowKey
+	day      flow.Time
+	served   bool
+	clients  window.Set
+	sessions int64
+	first    flow.Time
+}
+
+// Early implements State.
+func (s *serviceState) Early(*Pane, Reporter) {}
+
+// Final implements State.
+func (s *serviceState) Final(p *Pane, r Reporter) {
+	if s.serves.first == 0 {
+		s.serves.first = p.Start
+	}
+	young := p.Start < s.serves.first.Add(s.d.t.Learn)
+	s.fresh = slices.DeleteFunc(s.fresh, func(f freshService) bool { return f.day != p.Start.Floor(day) })
+	for _, row := range p.Set(Served).Rows() {
+		if row.Key.Port == 0 || row.Key.Port >= ephemeralFrom || row.Counts.Sessions == 0 {
+			continue
+		}
+		h := row.Key.hash()
+		isNew := false
+		if row.Counts.Answered > 0 {
+			isNew = !s.serves.see(h, p.Start)
+		} else if row.HasSet && row.Set.Count() >= s.d.t.Clients && !s.serves.has(h) {
+			isNew = !s.asked.see(h, p.Start)
+		}
+		if isNew && !young && len(s.fresh) < maxTargets {
+			s.fresh = append(s.fresh, freshService{
+				key: row.Key, day: p.Start.Floor(day), served: row.Counts.Answered > 0,
+				clients: window.NewSet(rowPorts), first: row.Counts.First,
+			})
+		}
+		s.tell(p, row, r)
+	}
+	s.serves.forget(p.Start.Add(-s.d.t.Forget))
+	s.asked.forget(p.Start.Add(-s.d.t.Forget))
+}
+
+func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
+	i := slices.IndexFunc(s.fresh, func(f freshService) bool { return f.key == row.Key })
+	if i < 0 {
+		return
+	}
+	x := &s.fresh[i]
+	x.sessions += row.Counts.Sessions
+	x.served = x.served || row.Counts.Answered > 0
+	if row.HasSet {
+		x.clients.Merge(row.Set)
+	}
+	what := service(row.Key.Protocol, row.Key.Port)
+	f := &Finding{Weight: uint64(x.sessions)}
+	f.Entity = alert.ServiceEntity(p.Entity.Scope, row.Key.Protocol,
+		flow.Endpoint{Addr: p.Entity.Addr, Port: row.Key.Port}, true, alert.RoleAffected)
+	verb := "was asked for"
+	if x.served {
+		verb = "answers at"
+	}
+	f.Title = fmt.Sprintf("%s %s %s", p.Entity.Addr, verb, what)
+	f.Sentence = fmt.Sprintf("Our host %s %s %s, which it never did in the %s that it is known: %s of %s so far today.",
+		p.Entity.Addr, verb, what, span(int64(p.Start-s.serves.first)), plural(x.sessions, "session"), plural(x.clients.Count(), "client"))
+	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: x.served})
+	f.Confidence = 60
+	f.Ports = []alert.Port{{Protocol: row.Key.Protocol, Port: row.Key.Port, Sessions: x.sessions}}
+	f.Counts = []alert.Count{
+		against("sessions", "sessions", float64(x.sessions), 0, "this host before", 1),
+		count("clients", "clients", float64(x.clients.Count()), 0),
+	}
+	f.First, f.Last = x.first, max(row.Counts.Last, x.first)
+	f.Window = dayOf(p.Start)
+	f.EvidenceMore = x.sessions
+	r.Raise(f)
+}
+
+// AppendTo implements State.
+func (s *serviceState) AppendTo(b []byte) []byte {
+	b = s.asked.appendTo(s.serves.appendTo(b))
+	b = window.AppendUint(b, uint64(len(s.fresh)))
+	for i := range s.fresh {
+		x := &s.fresh[i]
+		b = window.AppendBool(window.AppendInt(appendKey(b, x.key), int64(x.day)), x.served)
+		b = x.clients.AppendTo(window.AppendInt(window.AppendInt(b, x.sessions), int64(x.first)))
+	}
+	return b
+}
+
+// Restore implements State.
+func (s *serviceState) Restore(r *window.Reader) {
+	s.serves.restore(r)
+	s.asked.restore(r)
+	for range r.Len() {
+		x := freshService{key: readKey(r), day: flow.Time(r.Varint()), served: r.Bool(), sessions: r.Varint()}
+		x.first = flow.Time(r.Varint())
+		x.clients = window.ReadSet(r)
+		s.fresh = append(s.fresh, x)
+	}
+}
