@@ -2,6 +2,8 @@ package flowlog
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -127,4 +129,56 @@ func benchmarkRatio(b *testing.B, f *Format, line string) {
 	}
 	b.ReportMetric(float64(fastDecode)/float64(fastBare), "x-bare")
 	b.ReportMetric(float64(fastDecode)/200, "ns/line")
+}
+
+// BenchmarkEnvelope decodes a gzipped CloudWatch envelope of 400 events, beside
+// what inflating it alone takes.
+func BenchmarkEnvelope(b *testing.B) {
+	recs := traffic(1, 400)
+	rng := rand.New(rand.NewPCG(1, 1))
+	text := []byte(`{"messageType":"DATA_MESSAGE","owner":"123456789010","logGroup":"vpc","logStream":"eni-1-all","subscriptionFilters":["f"],"logEvents":[`)
+	for i := range recs {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		// An id has 56 digits, as in AWS's sample; events of a batch begin alike.
+		text = fmt.Appendf(text, `{"id":"3195310660696698337880%017d%017d","timestamp":%d000,"message":"%s"}`,
+			rng.IntN(1e17), rng.IntN(1e17), recs[i].Start, V2().AppendLine(nil, &recs[i]))
+	}
+	text = append(text, `]}`...)
+	data := gzipped(b, string(text))
+	var z inflater
+	var buf []byte
+	d := mustNew(b, Config{Format: V2().String()})
+	var c count
+	var sink Sink = &c
+	fastInflate, fastDecode := time.Duration(1<<62), time.Duration(1<<62)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		t0 := time.Now()
+		buf, _, _ = z.inflate(buf, data, 1<<30)
+		t1 := time.Now()
+		d.Payload(data, flow.Origin{}, sink)
+		fastInflate, fastDecode = min(fastInflate, t1.Sub(t0)), min(fastDecode, time.Since(t1))
+	}
+	if c.rejects > 0 || c.records == 0 {
+		b.Fatal("rejects")
+	}
+	b.ReportMetric(float64(fastDecode)/float64(fastInflate), "x-inflate")
+	b.ReportMetric(float64(fastDecode)/400, "ns/line")
+}
+
+// BenchmarkStream decodes a text file of version 5.
+func BenchmarkStream(b *testing.B) {
+	data := bytes.Repeat([]byte(lineV5+"\n"), 1000)
+	d := mustNew(b, Config{})
+	var c count
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := d.Stream(bytes.NewReader(data), flow.Origin{}, &c); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

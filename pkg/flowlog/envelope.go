@@ -42,46 +42,54 @@ func (doc *document) field(name string) *[]byte {
 
 // json takes the JSON value at the start of data and returns what follows it.
 func (d *Decoder) json(s *source, data []byte) []byte {
-	n := jsonEnd(data)
-	if n == 0 {
-		line, rest := next(data)
-		d.refuseWhole(s, line, ClassJSON, "the JSON is damaged, incomplete or nested too deep")
-		return rest
-	}
 	s.depth++
-	if value := data[:n]; value[0] == '[' {
-		w := walk(value)
-		for e, ok := w.element(); ok; e, ok = w.element() {
-			d.documents(s, e)
-		}
-		if w.bad {
-			d.refuseWhole(s, value, ClassJSON, "the JSON array is damaged")
-		}
-	} else {
-		d.object(s, value)
+	defer func() { s.depth-- }()
+	if data[0] == '{' {
+		return d.object(s, data)
 	}
-	s.depth--
-	return data[n:]
+	w := walk(data)
+	for e, ok := w.element(); ok; e, ok = w.element() {
+		d.documents(s, e)
+	}
+	if w.bad {
+		return d.damaged(s, w.b)
+	}
+	return w.b
 }
 
-// object finds out what a JSON object is.
-func (d *Decoder) object(s *source, raw []byte) {
+// damaged rejects a line of JSON that can not be read, and returns what follows.
+func (d *Decoder) damaged(s *source, data []byte) []byte {
+	line, rest := next(data)
+	d.refuseWhole(s, line, ClassJSON, "the JSON is damaged, incomplete or nested too deep")
+	return rest
+}
+
+// object finds out what the JSON object at the start of data is, and returns
+// what follows it.
+func (d *Decoder) object(s *source, data []byte) []byte {
 	var doc document
-	w := walk(raw)
+	w := walk(data)
 	for name, value, ok := w.field(); ok; name, value, ok = w.field() {
-		if p := doc.field(unsafe.String(unsafe.SliceData(name), len(name))); p != nil {
+		if p := doc.field(str(name)); p != nil {
 			*p = value
 		}
 	}
+	if w.bad {
+		return d.damaged(s, data)
+	}
+	d.document(s, &doc, data[:len(data)-len(w.b)])
+	return w.b
+}
+
+// document takes an object by what it has.
+func (d *Decoder) document(s *source, doc *document, raw []byte) {
 	switch {
-	case w.bad:
-		d.refuseWhole(s, raw, ClassJSON, "the JSON object is damaged")
 	case string(unquote(doc.messageType)) == "CONTROL_MESSAGE":
 		d.stats.Control++
 	case is(doc.logEvents, '['):
-		d.envelope(s, &doc, doc.logEvents, raw)
+		d.envelope(s, doc, doc.logEvents)
 	case is(doc.events, '['):
-		d.envelope(s, &doc, doc.events, raw)
+		d.envelope(s, doc, doc.events)
 	case doc.classUID != nil:
 		d.ocsf(s, raw)
 	case is(doc.message, '"') || is(doc.message, '{'):
@@ -106,7 +114,7 @@ func content(v []byte) []byte {
 
 // envelope takes the events of a CloudWatch Logs subscription. Each event is at
 // least one line, of the log group and stream that the envelope names.
-func (d *Decoder) envelope(s *source, doc *document, events, raw []byte) {
+func (d *Decoder) envelope(s *source, doc *document, events []byte) {
 	d.flush(s)
 	in := *s
 	in.waiting, in.tried = nil, 0
@@ -115,24 +123,29 @@ func (d *Decoder) envelope(s *source, doc *document, events, raw []byte) {
 		in.origin.LogStream = str(unquote(doc.logStream))
 		d.open(&in)
 	}
-	w := walk(events)
-	for e, ok := w.element(); ok; e, ok = w.element() {
-		if !is(e, '{') || !d.event(&in, e) {
-			d.refuseWhole(&in, e, ClassJSON, "the log event has no message")
+	for w := walk(events); w.more(); {
+		if w.b[0] == '{' {
+			if rest, ok := d.event(&in, w.b); ok {
+				w.b = rest
+				continue
+			}
+		}
+		e, _ := w.take() // the events as a whole are well-formed, so this one ends
+		d.refuseWhole(&in, e, ClassJSON, "the log event has no message")
+		if w.bad {
+			break
 		}
 	}
 	d.flush(&in)
 	s.seen = in.seen
-	if w.bad {
-		d.refuseWhole(s, raw, ClassJSON, "the log events are damaged; the ones before were read")
-	}
 }
 
-// event takes one log event and reports whether it had a message.
-func (d *Decoder) event(s *source, raw []byte) bool {
+// event takes the log event at the start of data and returns what follows it.
+// It reports false, and has taken nothing, where there is no message.
+func (d *Decoder) event(s *source, data []byte) (rest []byte, ok bool) {
 	var message []byte
 	s.at = 0
-	w := walk(raw)
+	w := walk(data)
 	for name, value, ok := w.field(); ok; name, value, ok = w.field() {
 		switch string(name) {
 		case "message":
@@ -145,15 +158,15 @@ func (d *Decoder) event(s *source, raw []byte) bool {
 			s.origin.LogStream = str(unquote(value))
 		}
 	}
-	if w.bad || !(is(message, '"') || is(message, '{')) {
-		return false
+	if w.bad || !is(message, '"') && !is(message, '{') {
+		return nil, false
 	}
 	text := content(message)
 	if len(skipBlank(text)) == 0 {
-		return false
+		return nil, false
 	}
 	d.documents(s, text)
-	return true
+	return w.b, true
 }
 
 // lambda takes {"awslogs":{"data":"..."}}, the form in which a function gets an

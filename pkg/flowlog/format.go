@@ -224,8 +224,9 @@ func (f *Format) appendField(dst []byte, c *column, r *flow.Record, empty bool) 
 		return append(dst, r.Direction.String()...)
 	case opStatus:
 		return append(dst, statusName(r.Kind)...)
+	default:
+		return f.appendNumber(dst, c.op, r, empty)
 	}
-	return f.appendNumber(dst, c.op, r, empty)
 }
 
 func appendText(dst []byte, s string) []byte {
@@ -241,8 +242,9 @@ func statusName(k flow.Kind) string {
 		return "NODATA"
 	case flow.KindSkipData:
 		return "SKIPDATA"
+	default:
+		return "OK"
 	}
-	return "OK"
 }
 
 func (f *Format) appendNumber(dst []byte, o op, r *flow.Record, empty bool) []byte {
@@ -284,6 +286,7 @@ func tuple(r *flow.Record, o op) uint64 {
 		return r.Packets
 	case opBytes:
 		return r.Bytes
+	default:
+		return 0
 	}
-	return 0
 }

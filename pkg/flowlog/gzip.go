@@ -2,6 +2,7 @@ package flowlog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -41,7 +42,7 @@ func (z *inflater) inflate(buf, data []byte, limit int64) (out []byte, over bool
 		switch {
 		case int64(len(out)) > limit:
 			return out, true, nil
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return out, false, nil
 		case err != nil:
 			return out, false, err

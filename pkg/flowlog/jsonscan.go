@@ -93,25 +93,38 @@ func scalarEnd(b []byte) int {
 	return i
 }
 
-// object walks the fields of an object, array the elements of an array. A walk
-// ends early on damage, which jsonEnd has ruled out but for the separators.
+// walker walks the fields of an object or the elements of an array, scanning
+// each once. When it has come to the closing bracket, b is what follows it.
 type walker struct {
-	b   []byte
-	bad bool
+	b     []byte
+	close byte
+	bad   bool // damaged, or no closing bracket
 }
 
-// walk starts after the opening bracket of an object or array.
-func walk(value []byte) walker { return walker{b: value[1 : len(value)-1]} }
+// walk starts behind the opening bracket at the start of b. In ASCII the closing
+// bracket of each kind comes two behind the opening one.
+func walk(b []byte) walker { return walker{b: b[1:], close: b[0] + 2} }
 
-// element returns the next value.
-func (w *walker) element() (value []byte, ok bool) {
+// more goes to the next value, and reports whether there is one.
+func (w *walker) more() bool {
 	w.b = skipBlank(w.b)
 	if len(w.b) > 0 && w.b[0] == ',' {
 		w.b = skipBlank(w.b[1:])
 	}
-	if len(w.b) == 0 {
-		return nil, false
+	switch {
+	case w.bad:
+	case len(w.b) == 0:
+		w.bad = true
+	case w.b[0] == w.close:
+		w.b = w.b[1:]
+	default:
+		return true
 	}
+	return false
+}
+
+// take returns the value that more has found.
+func (w *walker) take() (value []byte, ok bool) {
 	n := jsonEnd(w.b)
 	if n == 0 {
 		w.bad = true
@@ -121,23 +134,43 @@ func (w *walker) element() (value []byte, ok bool) {
 	return value, true
 }
 
+// element returns the next value.
+func (w *walker) element() (value []byte, ok bool) {
+	if !w.more() {
+		return nil, false
+	}
+	return w.take()
+}
+
+// name returns the next name, still escaped, and goes to its value.
+func (w *walker) name() (name []byte, ok bool) {
+	if !w.more() {
+		return nil, false
+	}
+	n := 0
+	if w.b[0] == '"' {
+		n = stringEnd(w.b)
+	}
+	if n == 0 {
+		w.bad = true
+		return nil, false
+	}
+	name, w.b = w.b[1:n-1], skipBlank(w.b[n:])
+	if len(w.b) == 0 || w.b[0] != ':' {
+		w.bad = true
+		return nil, false
+	}
+	w.b = skipBlank(w.b[1:])
+	return name, true
+}
+
 // field returns the next name, still escaped, and its value.
 func (w *walker) field() (name, value []byte, ok bool) {
-	key, ok := w.element()
-	if !ok {
+	if name, ok = w.name(); !ok {
 		return nil, nil, false
 	}
-	w.b = skipBlank(w.b)
-	if key[0] != '"' || len(w.b) == 0 || w.b[0] != ':' {
-		w.bad = true
-		return nil, nil, false
-	}
-	w.b = w.b[1:]
-	value, ok = w.element()
-	if !ok {
-		w.bad = true
-	}
-	return key[1 : len(key)-1], value, ok
+	value, ok = w.take()
+	return name, value, ok
 }
 
 // unquote returns the text of a scalar: a string without quotes and escapes, a

@@ -146,12 +146,13 @@ func number(b []byte, i int) (v uint64, j int) {
 // settle puts the numbers into the record.
 func (w *row) settle() {
 	r, n := w.rec, &w.num
-	r.Packets, r.Bytes = n[opPackets-opPackets], n[opBytes-opPackets]
-	r.Start, r.End = flow.Time(n[opStart-opPackets]), flow.Time(n[opEnd-opPackets])
-	r.Src.Port, r.Dst.Port = uint16(n[opSrcPort-opPackets]), uint16(n[opDstPort-opPackets])
-	r.Protocol, r.Version = uint8(n[opProtocol-opPackets]), uint8(n[opVersion-opPackets])
-	r.TCPFlags, r.HasFlags = uint8(n[opFlags-opPackets]), w.seen&(1<<opFlags) != 0
-	r.Path = uint8(n[opPath-opPackets])
+	at := func(o op) uint64 { return n[o-opPackets] }
+	r.Packets, r.Bytes = at(opPackets), at(opBytes)
+	r.Start, r.End = flow.Time(at(opStart)), flow.Time(at(opEnd))
+	r.Src.Port, r.Dst.Port = uint16(at(opSrcPort)), uint16(at(opDstPort))
+	r.Protocol, r.Version = uint8(at(opProtocol)), uint8(at(opVersion))
+	r.TCPFlags, r.HasFlags = uint8(at(opFlags)), w.seen&(1<<opFlags) != 0
+	r.Path = uint8(at(opPath))
 }
 
 // address returns where an address column goes, or nil for another column.
@@ -165,8 +166,9 @@ func address(r *flow.Record, o op) *flow.Addr {
 		return &r.PktSrc
 	case opPktDst:
 		return &r.PktDst
+	default:
+		return nil
 	}
-	return nil
 }
 
 // anyAddress reads an address in any spelling at i and returns where it ends, or
@@ -242,8 +244,9 @@ func text(r *flow.Record, o op) *string {
 		return &r.SrcService
 	case opDstService:
 		return &r.DstService
+	default:
+		return nil
 	}
-	return nil
 }
 
 // word stores a value that is neither a number nor an address.

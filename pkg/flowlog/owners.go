@@ -264,7 +264,7 @@ func (c *candidates) meet(a flow.Addr) {
 		if c.peers[k] == a {
 			return
 		}
-		if !c.peers[k].IsValid() && !(a == c.addr[0] && !c.addr[1].IsValid()) {
+		if !c.peers[k].IsValid() && (a != c.addr[0] || c.addr[1].IsValid()) {
 			c.peers[k] = a
 			return
 		}

@@ -126,11 +126,12 @@ func (p *parquetRows) text(v parquet.Value) []byte {
 			return append([]byte(nil), p.digits...)
 		}
 		return p.digits
+	default:
+		if v.IsNull() {
+			return nil
+		}
+		return []byte(v.String())
 	}
-	if v.IsNull() {
-		return nil
-	}
-	return []byte(v.String())
 }
 
 // raw writes a row as name=value pairs, for a reject: a row has no bytes of its

@@ -70,8 +70,9 @@ func (w what) class() Class {
 		return ClassMissing
 	case whatEarly, whatLate, whatBackwards, whatTooLong:
 		return ClassTime
+	default:
+		return ClassValue
 	}
-	return ClassValue
 }
 
 // explain makes the sentence of a failure. raw is the line as the layout read it.
@@ -104,8 +105,9 @@ func (fail failure) explain(f *Format, raw []byte, r *flow.Record) (reason, fiel
 		return "the record has no packets, and without log-status it can not be told whether there were none or AWS skipped them; add ${log-status} to the flow log's format", "log-status"
 	case whatNoTime:
 		return "the record has no time: neither start nor end, and no event time around it; add ${start} to the flow log's format", field
+	default:
+		return fail.explainTime(r), field
 	}
-	return fail.explainTime(r), field
 }
 
 func (fail failure) explainTime(r *flow.Record) string {
@@ -122,8 +124,9 @@ func (fail failure) explainTime(r *flow.Record) string {
 		return fmt.Sprintf("end: %d is before start, %d", r.End, r.Start)
 	case whatTooLong:
 		return fmt.Sprintf("end: the interval of %d s from start is longer than any aggregation interval", r.End-r.Start)
+	default:
+		return "the line could not be read"
 	}
-	return "the line could not be read"
 }
 
 // field names the field of a failure.

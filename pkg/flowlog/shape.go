@@ -67,11 +67,12 @@ func shaped(name string, v []byte) bool {
 		return digits(v) && value64(v) >= 2 && value64(v) <= 11
 	case opAccount:
 		return digits(v) || string(v) == "unknown"
+	default:
+		if s.op >= opPackets {
+			return digits(v) && value64(v) <= numMax[s.op]
+		}
+		return shapedText(name, v)
 	}
-	if s.op >= opPackets {
-		return digits(v) && value64(v) <= numMax[s.op]
-	}
-	return shapedText(name, v)
 }
 
 // shapedText judges the text fields that have a form but no closed set.

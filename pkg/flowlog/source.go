@@ -110,6 +110,7 @@ func (d *Decoder) deliver(s *source, f *Format) {
 	r.Origin = s.origin
 	d.stats.Records++
 	switch r.Kind {
+	case flow.KindFlow:
 	case flow.KindNoData:
 		d.stats.NoData++
 	case flow.KindSkipData:
