@@ -53,9 +53,7 @@ func (t *Table) tellFinal(i uint32, kind Kind, at uint32, emit Emit) {
 	e := t.entries.at(i)
 	told, sent := t.toldBase(e), t.sentBase(e)
 	ev := t.event(e, kind, at)
-	if kind == KindClose {
-		ev.Reason = Reason(e.state & stReason >> reasonShift)
-	}
+	ev.Reason = Reason(e.state & stReason >> reasonShift)
 	if ev.DeltaFirst = flow.Time(t.unsent(e)); t.unsent(e) == noTime {
 		ev.DeltaFirst = flow.Time(max(at, t.wheel.pos)) // nothing new: it belongs to now
 	}
@@ -72,9 +70,9 @@ func (t *Table) tellFinal(i uint32, kind Kind, at uint32, emit Emit) {
 	e.state = e.state&^stSentNode | stSentSame | stOpened
 	if kind == KindProgress {
 		t.stats.Progress++
-		if !t.untold(e) {
-			e.state &^= stDirty
-		}
+	}
+	if !t.untold(e) {
+		e.state &^= stDirty
 	}
 	emit(ev)
 }

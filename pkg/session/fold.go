@@ -123,10 +123,7 @@ func (t *Table) foldNext(i, at uint32, emit Emit) uint32 {
 			e = t.entries.at(i)
 		}
 	}
-	if e.is(stToldSame) && !t.firstPending(e).told() {
-		t.putBase(e, nodeTold, t.toldBase(e))
-		e.state = e.state&^stToldSame | stToldNode
-	}
+	t.keepTold(e, t.firstPending(e).told())
 	p := t.popPending(e)
 	if !e.is(stFolded) {
 		e.born = p.start
@@ -135,6 +132,15 @@ func (t *Table) foldNext(i, at uint32, emit Emit) uint32 {
 	t.fold(e, &p)
 	t.pool.drop(p.info)
 	return i
+}
+
+// keepTold notes what events have told, in a node, before a record is folded
+// that none of them has.
+func (t *Table) keepTold(e *entry, told bool) {
+	if e.is(stToldSame) && !told {
+		t.putBase(e, nodeTold, t.toldBase(e))
+		e.state = e.state&^stToldSame | stToldNode
+	}
 }
 
 // splits reports whether a record begins a new session on the same endpoints,
@@ -315,10 +321,7 @@ func (t *Table) close(i uint32, reason Reason, at uint32, emit Emit) uint32 {
 	next := uint32(0)
 	e := t.entries.at(i)
 	if e.pend != 0 {
-		if e.is(stToldSame) {
-			t.putBase(e, nodeTold, t.toldBase(e))
-			e.state = e.state&^stToldSame | stToldNode
-		}
+		t.keepTold(e, false)
 		next = t.follow(i)
 	}
 	e.state |= uint32(reason) << reasonShift

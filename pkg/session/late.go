@@ -81,61 +81,20 @@ func (t *Table) repeats(e *entry, p *pending) bool {
 	return false
 }
 
-// correct folds a late record into a session and tells the difference that it
-// makes, to the early view and to the final one alike.
+// correct folds a late record into a session and tells at once what that, and
+// whatever else has been folded since the last final event, adds.
 func (t *Table) correct(i uint32, p *pending, emit Emit) {
 	e := t.entries.at(i)
-	told, sent, unsent := t.toldBase(e), t.sentBase(e), noTime
-	if e.is(stFolded) {
-		unsent = t.unsent(e)
-	} else {
-		e.state |= stFolded
+	if !e.is(stFolded) {
 		e.born = p.start
 		e.setOrigin(t.offset)
 	}
-	t.collect(e, viewFolded)
-	before := t.totals()
-	t.count(e, p)
-	t.collect(e, viewTold)
-	early := t.totals()
-	t.collect(e, viewFolded)
-	total := t.totals()
-	now, final := told, sent
-	for s := range total {
-		diff := minus(total[s], before[s])
-		now[s], final[s] = plus(told[s], diff), plus(sent[s], diff)
-	}
-	ev := t.event(e, KindCorrect, max(t.wheel.pos, p.start))
-	ev.Reason = Reason(e.state & stReason >> reasonShift)
-	ev.DeltaFirst = flow.Time(p.start)
-	side := t.describe(e, ev, viewFolded, total)
-	t.delta(e, ev, side, total, now, told)
-	ev.OutFinal, ev.InFinal = minus(final[side], sent[side]), minus(final[1-side], sent[1-side])
-	ev.Opened = !e.is(stOpened)
-	t.toldNow(e, side)
-	if early != now {
-		t.putBase(e, nodeTold, now)
-		e.state = e.state&^stToldSame | stToldNode
-	}
-	t.dropBase(e, nodeSent)
-	e.state = e.state&^(stSentNode|stSentSame) | stOpened | stSentSame
-	if unsent != noTime {
-		t.putBase(e, nodeSent, final)
-		t.setUnsent(e, unsent)
-		e.state = e.state&^stSentSame | stSentNode
-	}
+	t.keepTold(e, false)
+	t.fold(e, p)
 	if e.list() == listNone {
 		t.join(i, listTold)
 	}
-	t.schedule(i)
+	t.tellFinal(i, KindCorrect, max(t.wheel.pos, p.start), emit)
 	t.stats.Corrections++
-	emit(ev)
-}
-
-func plus(a, b Traffic) Traffic {
-	return Traffic{
-		Packets: a.Packets + b.Packets, Bytes: a.Bytes + b.Bytes,
-		RejectPackets: a.RejectPackets + b.RejectPackets, RejectBytes: a.RejectBytes + b.RejectBytes,
-		Records: a.Records + b.Records, Flags: a.Flags | b.Flags,
-	}
+	t.schedule(i)
 }

@@ -199,8 +199,8 @@ func oracleTotals(k flow.Key, list []flow.Record) (total [2]Traffic) {
 						sum[2]++
 					}
 				}
-				if slices.Compare(sum[:], best[:]) > 0 {
-					best = sum
+				for i := range best {
+					best[i] = max(best[i], sum[i])
 				}
 			}
 			if reject {

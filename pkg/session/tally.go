@@ -24,15 +24,7 @@ func (t tally) plus(packets, bytes, records uint64) tally {
 	return newTally(t.packets()+packets, t.bytes()+bytes, t.records()+records)
 }
 
-// less orders tallies by bytes, then packets, then records: the greatest is
-// the best observation of a direction. Equal ones are equal in every number,
-// so which point it came from can not matter.
-func (t tally) less(o tally) bool {
-	if t.bytes() != o.bytes() {
-		return t.bytes() < o.bytes()
-	}
-	if t.packets() != o.packets() {
-		return t.packets() < o.packets()
-	}
-	return t.records() < o.records()
+// most returns the greatest of each number.
+func (t tally) most(o tally) tally {
+	return newTally(max(t.packets(), o.packets()), max(t.bytes(), o.bytes()), max(t.records(), o.records()))
 }

@@ -68,19 +68,20 @@ func (t *Table) collectPending(p *pending) {
 }
 
 // totals counts each direction once from what is in t.seen: what was accepted
-// from the point that saw most of it accepted, what was refused from the point
-// that saw most of it refused. Most is by bytes, then packets, then records.
+// as the point tells that saw most of it accepted, and what was refused as the
+// point tells that saw most of it refused; never a sum of points. Points miss
+// packets and do not invent them, so of bytes, packets and records the most
+// that any one point saw is each time nearest to the truth, and none of them
+// can shrink as more becomes known: no final delta is negative.
 func (t *Table) totals() (tr [2]Traffic) {
 	for side := range tr {
 		var accepted, rejected tally
 		for j := range t.seen {
 			s := &t.seen[j]
-			best := &accepted
 			if s.action == flow.Reject {
-				best = &rejected
-			}
-			if best.less(s.tally[side]) {
-				*best = s.tally[side]
+				rejected = rejected.most(s.tally[side])
+			} else {
+				accepted = accepted.most(s.tally[side])
 			}
 			tr[side].Flags |= s.flags[side]
 		}

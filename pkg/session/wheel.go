@@ -29,6 +29,12 @@ func (t *Table) schedule(i uint32) {
 		return
 	}
 	t.unschedule(i)
+	t.place(i, due)
+}
+
+// place puts entry i, which is not in the wheel, where second due is.
+func (t *Table) place(i, due uint32) {
+	e := t.entries.at(i)
 	e.due = due
 	head := &t.wheel.far
 	if due-t.wheel.base < wheelSize {
@@ -113,11 +119,11 @@ func (t *Table) turn(to uint32) {
 	for i := w.far; i != 0; {
 		e := t.entries.at(i)
 		next := e.wheelNext
-		if e.due-w.base < wheelSize {
+		if due := e.due; due-w.base < wheelSize {
 			t.unschedule(i)
-			t.schedule(i)
+			t.place(i, due)
 		} else {
-			w.farAt = min(w.farAt, e.due)
+			w.farAt = min(w.farAt, due)
 		}
 		i = next
 	}
