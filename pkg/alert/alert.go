@@ -204,7 +204,7 @@ type Alert struct {
 // Bounds of the lists in an Alert; encoders cut what is longer and count it in
 // the matching More, so that no encoding comes near MaxSize.
 const (
-	MaxPeers    = 50
+	MaxPeers    = 2000 // a day of Internet weather at one address is about 1,500 sources, each to be named
 	MaxPorts    = 100
 	MaxEvidence = 20
 	MaxCounts   = 32
