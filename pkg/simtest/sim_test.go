@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -210,8 +211,16 @@ func TestSimulation(t *testing.T) {
 	}
 	var crashes, hangs, injected, moves, windows int
 	var simulated time.Duration
+	first := 0
+	if v := os.Getenv("FLOWSTITCH_SIM_SEED"); v != "" { // one seed again
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, runs = n, 1
+	}
 	for i := range runs {
-		s := &simulation{seed: uint64(i), harms: 25}
+		s := &simulation{seed: uint64(first + i), harms: 25}
 		s.run(t)
 		v := s.verdict
 		if v.Lost+v.Duplicated+v.Corrected != 0 {

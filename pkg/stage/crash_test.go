@@ -63,7 +63,7 @@ func crashRun(t *testing.T, seed uint64, records int, graceful bool) *stage.Rig 
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	r := &stage.Rig{
-		Log: toyLog(rng, records), Build: simtest.ParseToy, Configs: toyConfigs(), Rand: rng,
+		Log: toyLog(rng, records), Input: stage.FlowsTopic, Outputs: []string{stage.SessionsTopic}, Build: simtest.ParseToy, Configs: toyConfigs(), Rand: rng,
 		MaxRecords: 1 + rng.IntN(60), TxBytes: 200 + rng.IntN(4000), SnapshotPercent: rng.IntN(40), CrashPercent: 1 + rng.IntN(25),
 		Graceful: graceful,
 	}

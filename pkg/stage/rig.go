@@ -10,11 +10,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Rig runs one partition over a log in memory and crashes it at random: before
-// a commit, after it, in the middle of a mark that closes many entries. It is
-// what the loop does, without Kafka, so that thousands of crashes take seconds.
+// Rig is test support for folds. It runs one partition over a log in memory and
+// crashes it at random: before a commit, after it, in the middle of a mark that
+// closes many entries. It is what the loop does, without Kafka, so that
+// thousands of crashes take seconds; after each it compares the state recovered
+// with the state lost, to the byte.
 type Rig struct {
-	Log     []Message
+	Log     []Message // offsets from 0 without gaps
+	Input   string    // logical topic of Log
+	Outputs []string  // logical topics that the fold emits to
 	Build   func(config []byte) (Fold, error)
 	Configs [][]byte // a crash may move on to the next
 	Rand    *rand.Rand
@@ -23,14 +27,17 @@ type Rig struct {
 	MaxRecords, TxBytes, SnapshotPercent int
 	// CrashPercent is the chance of a crash around a commit.
 	CrashPercent int
+	// Graceful hands over in order instead of crashing.
+	Graceful bool
 
+	// What a Run found: the output committed, and what happened on the way.
 	Output   []Produced
 	Crashes  int
 	Refolded int
 	Switched []Switch
-	Graceful bool // hand over in order instead of crashing
 
 	ledger map[string][]byte
+	folds  []Fold
 	config int
 	first  int    // the configuration of the first commit
 	lost   []byte // the state as of the last commit; nil in the middle of a mark
@@ -48,12 +55,19 @@ type Produced struct {
 	Partition         int32
 }
 
-func (r *Rig) current() (Fold, uint64) {
-	f, err := r.Build(r.Configs[r.config])
-	if err != nil {
-		panic(err)
+func (r *Rig) current() (Fold, uint64) { return r.folds[r.config], xxhash.Sum64(r.Configs[r.config]) }
+
+// build makes the folds of all configurations.
+func (r *Rig) build() error {
+	r.folds = nil
+	for _, c := range r.Configs {
+		f, err := r.Build(c)
+		if err != nil {
+			return err
+		}
+		r.folds = append(r.folds, f)
 	}
-	return f, xxhash.Sum64(r.Configs[r.config])
+	return nil
 }
 
 func (r *Rig) old(hash uint64) (Fold, error) {
@@ -65,12 +79,27 @@ func (r *Rig) old(hash uint64) (Fold, error) {
 }
 
 func (r *Rig) newTx() *Tx {
-	return newTx("rig", &Topics{}, map[string]int32{SessionsTopic: 4, RejectsTopic: 1, AlertsTopic: 4, ObservationsTopic: 4}, r.TxBytes)
+	return r.txOf(r.TxBytes)
+}
+
+// rigPartitions is what each output topic of a Rig has; the input partition is
+// number rigPartition.
+const rigPartitions, rigPartition = 4, 2
+
+func (r *Rig) txOf(size int) *Tx {
+	counts := map[string]int32{RejectsTopic: 1}
+	for _, t := range r.Outputs {
+		counts[t] = rigPartitions
+	}
+	return newTx("rig", &Topics{}, counts, size)
 }
 
 // Run folds the whole log, crashing as configured.
 func (r *Rig) Run() error {
 	r.ledger = map[string][]byte{}
+	if err := r.build(); err != nil {
+		return err
+	}
 	for {
 		done, err := r.life()
 		if err != nil || done {
@@ -85,7 +114,7 @@ func (r *Rig) Run() error {
 
 // life is one owner's time: from restore to the end of the log or a crash.
 func (r *Rig) life() (done bool, err error) {
-	p, err := restore(2, [16]byte{1}, FlowsTopic, r.ledger, r, 0)
+	p, err := restore(rigPartition, [16]byte{1}, r.Input, r.ledger, r, 0)
 	if err != nil {
 		return false, err
 	}
@@ -102,8 +131,9 @@ func (r *Rig) life() (done bool, err error) {
 	for int(p.offset) < len(r.Log) {
 		for n := r.Rand.IntN(r.MaxRecords) + 1; n > 0 && !tx.Full() && int(p.offset) < len(r.Log); n-- {
 			if !moved && !p.mark.active {
-				if moved = true; r.reconfigure(p, tx) != nil {
-					return false, errors.New("reconfigure")
+				moved = true
+				if err := r.reconfigure(p, tx); err != nil {
+					return false, err
 				}
 			}
 			if _, err := p.step(&r.Log[p.offset], tx); err != nil {
@@ -116,14 +146,16 @@ func (r *Rig) life() (done bool, err error) {
 			}
 			return false, nil // before the commit
 		}
-		r.commit(p, tx)
+		if err := r.commit(p, tx); err != nil {
+			return false, err
+		}
 		if !r.Graceful && r.Rand.IntN(100) < r.CrashPercent {
 			return false, nil // after it
 		}
 		tx = r.newTx()
 	}
 	if tx.Records() > 0 { // the log's last mark was finished by recover
-		r.commit(p, tx)
+		return true, r.commit(p, tx)
 	}
 	return true, nil
 }
@@ -161,21 +193,24 @@ func (r *Rig) reconfigure(p *partition, tx *Tx) error {
 		}
 		p.snapshot(i, tx, &snapshotBuffer{})
 	}
-	r.commit(p, tx) // nothing is folded between
+	if err := r.commit(p, tx); err != nil { // nothing is folded between
+		return err
+	}
 	tx.reset(tx.deadline)
 	return nil
 }
 
 func (r *Rig) drain(p *partition, tx *Tx) error {
 	for !p.finish(tx) {
-		r.commit(p, tx)
+		if err := r.commit(p, tx); err != nil {
+			return err
+		}
 		tx.reset(tx.deadline)
 	}
 	for i := range p.buckets {
 		r.snapshot(p, i, tx)
 	}
-	r.commit(p, tx)
-	return nil
+	return r.commit(p, tx)
 }
 
 func (r *Rig) snapshot(p *partition, i int, tx *Tx) {
@@ -184,7 +219,7 @@ func (r *Rig) snapshot(p *partition, i int, tx *Tx) {
 	p.snapshot(i, tx, &snapshotBuffer{})
 }
 
-func (r *Rig) commit(p *partition, tx *Tx) {
+func (r *Rig) commit(p *partition, tx *Tx) error {
 	r.lost = nil
 	if !p.mark.active {
 		for i := range p.buckets {
@@ -202,7 +237,7 @@ func (r *Rig) commit(p *partition, tx *Tx) {
 	at := p.position()
 	tx.put(namePosition(p.id), at.append(nil))
 	if tx.err != nil {
-		panic(tx.err)
+		return tx.err
 	}
 	for _, l := range tx.ledger {
 		if l.Value == nil {
@@ -212,6 +247,7 @@ func (r *Rig) commit(p *partition, tx *Tx) {
 		r.ledger[l.Name] = bytes.Clone(l.Value)
 	}
 	r.Output = append(r.Output, produced(tx.recs)...)
+	return nil
 }
 
 func produced(recs []kgo.Record) (out []Produced) {
@@ -233,14 +269,17 @@ func state(p *partition) []byte {
 }
 
 // Reference is the output of one owner that never crashes, with the
-// configurations taking effect at the given offsets.
+// configurations taking effect at the given offsets. Call it after Run.
 func (r *Rig) Reference(switched []Switch) ([]Produced, error) {
+	if err := r.build(); err != nil {
+		return nil, err
+	}
 	r.ledger, r.config = map[string][]byte{}, r.first
-	p, err := restore(2, [16]byte{1}, FlowsTopic, r.ledger, r, 0)
+	p, err := restore(rigPartition, [16]byte{1}, r.Input, r.ledger, r, 0)
 	if err != nil {
 		return nil, err
 	}
-	tx := newTx("rig", &Topics{}, r.newTx().counts, 1<<40)
+	tx := r.txOf(1 << 40)
 	for i := range r.Log {
 		for len(switched) > 0 && switched[0].Offset == p.offset {
 			r.config, switched = switched[0].Config, switched[1:]
