@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 )
 
@@ -34,7 +36,20 @@ func Render(path string) ([]byte, []Finding) {
 	return b, nil
 }
 
+// kustomize renders with kubectl, as an operator does, or where there is none
+// with the library that kubectl links.
 func kustomize(dir string) ([]byte, []Finding) {
+	if _, err := exec.LookPath("kubectl"); err != nil {
+		m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+		if err != nil {
+			return nil, []Finding{{"render", "", "kustomize: " + err.Error()}}
+		}
+		text, err := m.AsYaml()
+		if err != nil {
+			return nil, []Finding{{"render", "", "kustomize: " + err.Error()}}
+		}
+		return text, unusedFiles(dir)
+	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command("kubectl", "kustomize", dir)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
