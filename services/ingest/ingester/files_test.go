@@ -36,7 +36,7 @@ func (t *fakeTx) Ledger(name string, value []byte) {
 	t.ledger[name] = bytes.Clone(value)
 }
 
-func line(i int, start int64) string {
+func flowLine(i int, start int64) string {
 	return fmt.Sprintf("2 123456789010 eni-1235b8ca123456789 10.0.0.1 10.0.%d.%d 40000 443 6 10 840 %d %d ACCEPT OK", i/250, i%250+2, start, start+10)
 }
 
@@ -148,7 +148,7 @@ func starts(t *testing.T, out []stage.Output) (s []flow.Time) {
 
 func manyLines(n int, start, step int64) (lines []string) {
 	for i := range n {
-		lines = append(lines, line(i, start+int64(i)*step))
+		lines = append(lines, flowLine(i, start+int64(i)*step))
 	}
 	return lines
 }
@@ -249,7 +249,7 @@ func TestBalance(t *testing.T) {
 
 func TestLargeRejectsAreSplit(t *testing.T) {
 	raw := strings.Repeat("x ", maxRaw) // longer than a line may be: cut by the decoder, then by us
-	r := newRig(t, write(t, "e.log", line(1, 1700000000), raw, line(2, 1700000001)))
+	r := newRig(t, write(t, "e.log", flowLine(1, 1700000000), raw, flowLine(2, 1700000001)))
 	r.toEnd(1000)
 	size := 0
 	for _, o := range r.out {
