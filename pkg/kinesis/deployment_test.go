@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,7 @@ type deployment struct {
 	commit int
 	crash  func() bool
 	fresh  chan struct{}
+	limit  time.Duration // of waiting for something
 }
 
 type pod struct {
@@ -74,7 +76,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 		t.Fatal(err)
 	}
 	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[int][]int{}, clock: flow.MinTime,
-		crash: func() bool { return false }, fresh: make(chan struct{}, 1)}
+		crash: func() bool { return false }, fresh: make(chan struct{}, 1), limit: 60 * time.Second}
 	for range slots {
 		d.ledger, d.owner = append(d.ledger, map[string][]byte{}), append(d.owner, 0)
 		d.marks, d.spoken = append(d.marks, flow.MaxTime), append(d.spoken, false)
@@ -222,6 +224,27 @@ func (d *deployment) apply(n, epoch int, lines []string, saves []Save, gaps []Ga
 	return true
 }
 
+// crashEvery makes about one in n commits a crash before it, and returns how
+// many there were.
+func (d *deployment) crashEvery(n int) func() int {
+	var mu sync.Mutex
+	rng, crashes := rand.New(rand.NewPCG(7, 7)), 0
+	d.crash = func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if rng.IntN(n) != 0 {
+			return false
+		}
+		crashes++
+		return true
+	}
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return crashes
+	}
+}
+
 // kill stops a pod at once, as kill -9 does: nothing more is committed.
 func (p *pod) kill() {
 	d := p.d
@@ -247,7 +270,7 @@ func (d *deployment) stopAll() {
 // wait waits until a condition on the deployment holds.
 func (d *deployment) wait(what string, ok func() bool) {
 	d.t.Helper()
-	limit := time.After(60 * time.Second)
+	limit := time.After(d.limit)
 	for {
 		d.mu.Lock()
 		done := ok()

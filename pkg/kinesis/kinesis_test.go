@@ -1,8 +1,6 @@
 package kinesis
 
 import (
-	"math/rand/v2"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -78,27 +76,13 @@ func TestCrashesBetweenProduceAndCommit(t *testing.T) {
 	p.Create(16)
 	p.KPL = true
 	d := newDeployment(t, testConfig(srv.URL), 6)
-	var mu sync.Mutex
-	rng, crashes := rand.New(rand.NewPCG(7, 7)), 0
-	d.crash = func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if rng.IntN(6) == 0 {
-			crashes++
-			return true
-		}
-		return false
-	}
+	crashes := d.crashEvery(6)
 	d.join(all(6)...)
 	for i := range 6 {
 		p.Feed(500)
 		p.Split(i * 2)
 	}
 	d.check(p)
-	d.wait("50 crashes", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return crashes >= 50
-	})
+	d.wait("50 crashes", func() bool { return crashes() >= 50 })
 	d.check(p)
 }

@@ -160,8 +160,15 @@ func (t *Table) trimmed(v View, l *Listing, ch *Change) {
 	horizon := v.Now - l.Retention
 	for _, k := range t.keys {
 		e := t.own[k]
-		told := max(e.Arrival, e.GapTo)
-		if k.Stream != l.Stream || e.State != Reading || e.Arrival == 0 || horizon <= told {
+		if k.Stream != l.Stream || e.State != Reading || e.Arrival == 0 {
+			continue
+		}
+		read := e.Arrival
+		if e.restored > 0 {
+			read, e.restored = e.restored, 0
+		}
+		told := max(read, e.GapTo)
+		if horizon <= told {
 			continue
 		}
 		if e.GapTo > 0 && horizon-told < trimStep {

@@ -26,6 +26,10 @@ type entry struct {
 	saved   int64 // wall ms of the last save
 	failing int64 // wall ms since when reads fail; 0 when they do not
 	paused  bool
+	// restored is the arrival of the checkpoint that the slot began with, until
+	// it has been held against the stream's retention: the shard is read before
+	// the first listing tells that.
+	restored int64
 }
 
 // NewTable returns the empty table of one of a number of slots.
@@ -42,7 +46,7 @@ func (t *Table) Restore(c Checkpoint) error {
 	if SlotOf(c.Key, t.slots) != t.slot {
 		return ErrForeign
 	}
-	t.put(c)
+	t.put(c).restored = c.Arrival
 	return nil
 }
 

@@ -1,0 +1,70 @@
+package kinesis
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
+)
+
+// services are the services that the same matrix runs against. The reader
+// knows nothing of any of them.
+func services() map[string]func(testing.TB) string {
+	return map[string]func(testing.TB) string{
+		"fake":          func(t testing.TB) string { return kinesistest.Start(t).URL },
+		"kinesalite":    kinesistest.Kinesalite,
+		"kinesis-local": kinesistest.KinesisLocal,
+	}
+}
+
+func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
+
+// TestMatrix is the reshard matrix: splits and merges while running, while
+// stopped, and twice in a row while stopped, a second pod that joins and
+// leaves, and crashes all along, over 16 shards and with aggregates.
+func TestMatrix(t *testing.T) {
+	n, rounds := 100, 1
+	if long() {
+		n, rounds = 1000, 8
+	}
+	for name, start := range services() {
+		t.Run(name, func(t *testing.T) {
+			if name == "kinesis-local" && !long() {
+				t.Skip("kinesis-local needs minutes; it is in the long cut (FLOWSTITCH_LONG=1)")
+			}
+			url := start(t)
+			p := newDriver(t, url)
+			p.KPL = true
+			p.Create(16)
+			cfg := testConfig(url)
+			if name != "fake" { // they are slow: AWS's own pace, and longer naps
+				cfg.Streams[0].ReadsPerSecond, cfg.IdlePoll = awsReadsPerSecond, 500*time.Millisecond
+			}
+			d := newDeployment(t, cfg, 6)
+			d.limit = 5 * time.Minute // kinesis-local needs 20 ms of a core for a read
+			crashes := d.crashEvery(25)
+			first := d.join(all(6)...)
+			for i := range rounds {
+				p.Feed(n)
+				p.Split(i % 16)
+				p.Feed(n)
+				p.Merge((5 * i) % 15)
+				second := d.join(1, 3)
+				p.Feed(n)
+				p.Split((3*i + 1) % 16)
+				first.kill()
+				p.Feed(n)
+				p.Merge((7*i + 2) % 15)
+				p.Feed(n)
+				p.Split((5*i + 3) % 16)
+				p.Merge((2*i + 9) % 15)
+				p.Feed(n)
+				second.kill()
+				first = d.join(all(6)...)
+				d.check(p)
+			}
+			t.Logf("%d records, %d reshards, %d crashes: each once, in order", p.Total(), 6*rounds, crashes())
+		})
+	}
+}
