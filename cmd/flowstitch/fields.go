@@ -29,18 +29,14 @@ Examples:
 
 func runFields(_ context.Context, e *env, args []string) error {
 	fs := newFlags(e, fieldsCommand())
-	of := fs.String("of", "sessions", "sessions or flows")
+	of := fs.String("of", "sessions", "sessions, flows or alerts")
 	format := fs.String("format", "table", "table or json")
 	if err := parseFlags(fs, args); err != nil {
 		return err
 	}
-	schema := rule.Sessions()
-	switch *of {
-	case "flows":
-		schema = rule.Flows()
-	case "sessions":
-	default:
-		return usagef("-of: there is no %q: sessions or flows", *of)
+	schema, err := schemaOf(*of)
+	if err != nil {
+		return err
 	}
 	var fields []rule.Field
 	for _, f := range schema.Fields() {

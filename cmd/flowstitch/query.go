@@ -139,6 +139,9 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	if !slices.Contains(query.Formats, q.format) {
 		return usagef("-format: there is no %q: %s", q.format, strings.Join(query.Formats, ", "))
 	}
+	if q.of == "alerts" {
+		return usagef("-of: sessions or flows; flowstitch tail alerts shows alerts")
+	}
 	lang, err := languageOf(q.of)
 	if err != nil {
 		return err
@@ -182,14 +185,24 @@ func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
 	}
 }
 
-func languageOf(of string) (*rule.Language, error) {
+func schemaOf(of string) (*rule.Schema, error) {
 	switch of {
 	case "sessions":
-		return rule.NewLanguage(rule.Sessions())
+		return rule.Sessions(), nil
 	case "flows":
-		return rule.NewLanguage(rule.Flows())
+		return rule.Flows(), nil
+	case "alerts":
+		return rule.Alerts(), nil
 	}
-	return nil, usagef("-of: there is no %q: sessions or flows", of)
+	return nil, usagef("there is no %q: sessions, flows or alerts", of)
+}
+
+func languageOf(of string) (*rule.Language, error) {
+	schema, err := schemaOf(of)
+	if err != nil {
+		return nil, err
+	}
+	return rule.NewLanguage(schema)
 }
 
 func (q *queryFlags) scan(ctx context.Context, e *env, engine *query.Engine, files []string) error {

@@ -180,7 +180,7 @@ func (s *threshold) Due() flow.Time {
 
 // Wake implements detect.Waker.
 func (s *threshold) Wake(now flow.Time, e detect.Entity, out detect.Reporter) {
-	for end := s.Due(); end <= now; end = s.Due() {
+	for end := s.Due(); end <= now && end != flow.MaxTime; end = s.Due() {
 		v := s.judge(end, nil)
 		s.judged = end
 		if v.fired {

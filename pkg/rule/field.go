@@ -4,15 +4,17 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
-// Row is what a filter is asked about: a session event, or a flow record. The
-// one that the filter's schema describes is not nil.
+// Row is what a filter is asked about: a session event, a flow record or an
+// alert. The one that the filter's schema describes is not nil.
 type Row struct {
 	Session *session.Event
 	Flow    *flow.Record
+	Alert   *alert.Alert
 
 	memo []uint8 // answers of the tests that a Set shares; see Matcher
 }
@@ -71,7 +73,7 @@ type Field struct {
 
 // Schema is the set of names that a filter may use.
 type Schema struct {
-	Name   string // "sessions" or "flows"
+	Name   string // "sessions", "flows" or "alerts"
 	fields []Field
 	byName map[string]*Field
 }
@@ -155,4 +157,53 @@ func distance(a, b string) int {
 		two, one, cur = one, cur, two
 	}
 	return one[len(b)]
+}
+
+// plain is the value for output; nil where there is none.
+func (f *Field) plain(r *Row) any {
+	switch f.Type {
+	case Bool:
+		return f.b(r)
+	case Int, Duration:
+		return f.i(r)
+	case Double:
+		return f.d(r)
+	case Time:
+		return flow.Time(f.i(r)).String()
+	case Addr:
+		if a := f.a(r); a.IsValid() {
+			return a.String()
+		}
+		return nil
+	case String:
+		if s := f.text(r); s != "" {
+			return s
+		}
+		return nil
+	case Addrs, Ints:
+		return nil // both are told by fields of their own
+	case Tags:
+		m := map[string]string{}
+		f.tags(r, func(k, v string) { m[k] = v })
+		if len(m) == 0 {
+			return nil
+		}
+		return m
+	}
+	var list []string
+	if f.Type == Flags {
+		for _, fl := range flagNames {
+			if f.i(r)&int64(fl.bit) != 0 {
+				list = append(list, fl.name)
+			}
+		}
+		return list
+	}
+	for i := 0; ; i++ {
+		s, ok := f.nth(r, i)
+		if !ok {
+			return list
+		}
+		list = append(list, s)
+	}
 }

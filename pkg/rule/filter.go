@@ -190,3 +190,16 @@ func closure(n *node) func(*Row) bool {
 		return true
 	}
 }
+
+// Values returns every field of the filter's schema that has a value in a row,
+// by name: text, numbers, booleans and lists, for output as JSON.
+func (f *Filter) Values(r *Row) map[string]any {
+	out := make(map[string]any, len(f.schema.fields))
+	for i := range f.schema.fields {
+		fd := &f.schema.fields[i]
+		if v := fd.plain(r); v != nil {
+			out[fd.Name] = v
+		}
+	}
+	return out
+}

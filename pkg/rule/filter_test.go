@@ -96,7 +96,7 @@ func TestFilters(t *testing.T) {
 
 // TestExamples holds every documented example to the language.
 func TestExamples(t *testing.T) {
-	for _, s := range []*Schema{Sessions(), Flows()} {
+	for _, s := range []*Schema{Sessions(), Flows(), Alerts()} {
 		l := language(t, s)
 		for _, f := range s.Fields() {
 			if f.Doc == "" || f.Example == "" {

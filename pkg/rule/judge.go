@@ -22,6 +22,9 @@ import (
 type Judge struct {
 	rules []*Rule // by id
 	evals []*detect.Evaluator
+	pane  int64
+	// upto is by rule the end of the newest pane that was folded in.
+	upto []flow.Time
 }
 
 // baselineRetain is how many seconds a group with a past is remembered: two
@@ -30,7 +33,7 @@ const baselineRetain = 14 * 86400
 
 // NewJudge returns an empty judge under detect's settings.
 func NewJudge(set detect.Settings, rules []*Rule) *Judge {
-	j := &Judge{rules: slices.SortedFunc(slices.Values(rules), func(a, b *Rule) int { return strings.Compare(a.Spec.ID, b.Spec.ID) })}
+	j := &Judge{pane: set.Pane, rules: slices.SortedFunc(slices.Values(rules), func(a, b *Rule) int { return strings.Compare(a.Spec.ID, b.Spec.ID) })}
 	for _, r := range j.rules {
 		own := set
 		own.EvaluateEntities = r.Spec.MaxGroups
@@ -39,6 +42,7 @@ func NewJudge(set detect.Settings, rules []*Rule) *Judge {
 		if r.having.baseline {
 			own.RetainOwn = max(own.Retain, baselineRetain)
 		}
+		j.upto = append(j.upto, flow.MinTime)
 		j.evals = append(j.evals, detect.NewEvaluator(&own, []detect.Detector{r.Detector(set.Pane)}))
 	}
 	return j
@@ -53,14 +57,22 @@ func (j *Judge) Fold(o *detect.Observation, out detect.AlertSink) {
 	id, _, _ := strings.Cut(o.Entity.Name, string(groupSeparator))
 	i, found := slices.BinarySearchFunc(j.rules, id, func(r *Rule, id string) int { return strings.Compare(r.Spec.ID, id) })
 	if found {
+		j.upto[i] = max(j.upto[i], o.Pane.Add(j.pane))
 		j.evals[i].Fold(o, out)
 	}
 }
 
 // Advance moves the clock of every rule. It returns false when out was full;
 // call it again then with the same clock.
+//
+// At the end of time nothing falls silent, so an evaluator wakes nobody then.
+// The last windows of a finite source are over all the same: the clock first
+// passes them.
 func (j *Judge) Advance(clock flow.Time, out detect.AlertSink) (done bool) {
-	for _, v := range j.evals {
+	for i, v := range j.evals {
+		if clock == flow.MaxTime && !v.Advance(j.upto[i].Add(2*j.rules[i].window), out) {
+			return false
+		}
 		if !v.Advance(clock, out) {
 			return false
 		}
@@ -96,6 +108,7 @@ func (j *Judge) AppendSnapshot(b []byte) []byte {
 	for i, r := range j.rules {
 		b = window.AppendString(b, r.Spec.ID)
 		b = window.AppendUint(b, r.version())
+		b = window.AppendInt(b, int64(j.upto[i]))
 		b = window.AppendString(b, j.evals[i].AppendSnapshot(nil))
 	}
 	return b
@@ -106,7 +119,7 @@ func (j *Judge) AppendSnapshot(b []byte) []byte {
 func (j *Judge) Restore(b []byte) error {
 	in := window.NewReader(b)
 	for range in.Len() {
-		id, version, state := in.String(), in.Uint(), in.Bytes()
+		id, version, upto, state := in.String(), in.Uint(), flow.Time(in.Varint()), in.Bytes()
 		if in.Err() != nil {
 			break
 		}
@@ -114,6 +127,7 @@ func (j *Judge) Restore(b []byte) error {
 		if i < 0 || j.rules[i].version() != version {
 			continue
 		}
+		j.upto[i] = upto
 		if err := j.evals[i].Restore(state); err != nil {
 			return fmt.Errorf("rule %s: %w", id, err)
 		}
