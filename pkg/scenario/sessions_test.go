@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
 func scripts(t *testing.T) map[string]*Script {
@@ -95,4 +98,49 @@ func finals(facts []Fact) (list []string) {
 		list = append(list, f.String())
 	}
 	return list
+}
+
+// cutting is a target that goes through a snapshot before every step.
+type cutting struct {
+	*Sessions
+	t *testing.T
+}
+
+func (c cutting) cut() {
+	fresh := session.NewTable(c.Config)
+	if err := fresh.Restore(c.Table().AppendSnapshot(nil)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.SetTable(fresh)
+}
+
+func (c cutting) Observe(r *flow.Record) error {
+	c.cut()
+	return c.Sessions.Observe(r)
+}
+
+func (c cutting) Advance(clock flow.Time) error {
+	c.cut()
+	return c.Sessions.Advance(clock)
+}
+
+func (c cutting) Tick(wall int64) error {
+	c.cut()
+	return c.Sessions.Tick(wall)
+}
+
+// TestScriptsThroughSnapshots: a table that is written and read back before
+// every step does as one that is not.
+func TestScriptsThroughSnapshots(t *testing.T) {
+	for name, s := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			failures, err := s.Run(cutting{NewSessions(), t})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range failures {
+				t.Error(f)
+			}
+		})
+	}
 }

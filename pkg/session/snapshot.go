@@ -28,7 +28,7 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 	b = binary.AppendVarint(b, int64(t.partition))
 	b = binary.AppendVarint(b, t.offset)
 	for _, g := range t.gaps {
-		b = binary.LittleEndian.AppendUint64(b, g)
+		b = binary.BigEndian.AppendUint64(b, g)
 	}
 	b = append(b, t.gapAt)
 	order := t.inOrder()
