@@ -148,10 +148,28 @@ func (s *bruteState) Early(p *Pane, r Reporter) {
 		if row.Counts.Answered == 0 {
 			continue
 		}
-		if t, limit, within, yes := s.judge(p, s.find(row.Key), row); yes {
+		a := s.find(row.Key)
+		if len(p.Open) > 0 {
+			a = s.withOpen(p, row.Key, a)
+		}
+		if t, limit, within, yes := s.judge(p, a, row); yes {
 			r.Raise(s.finding(p, &t, limit, within))
 		}
 	}
+}
+
+// withOpen adds the attempts of open panes to a copy of what is remembered.
+func (s *bruteState) withOpen(p *Pane, k RowKey, a *attempts) *attempts {
+	x := attempts{key: k}
+	if a != nil {
+		x.total, x.panes = a.total, slices.Clone(a.panes)
+	}
+	for i := range p.Open {
+		if row := p.Open[i].Set(Login).find(k); row != nil && row.Counts.Answered > 0 {
+			x.add(p.Open[i].Start, row)
+		}
+	}
+	return &x
 }
 
 // Final implements State.
@@ -193,10 +211,13 @@ func (s *bruteState) learn(p *Pane, row *Row) {
 	if !found {
 		s.list = slices.Insert(s.list, i, attempts{key: row.Key, first: row.Counts.First})
 	}
-	a := &s.list[i]
+	s.list[i].add(p.Start, row)
+}
+
+func (a *attempts) add(start flow.Time, row *Row) {
 	a.total += row.Counts.Answered
 	a.panes = append(a.panes, attemptPane{
-		start: p.Start, answered: row.Counts.Answered, sizes: row.Sizes, counts: row.Counts,
+		start: start, answered: row.Counts.Answered, sizes: row.Sizes, counts: row.Counts,
 		ref: Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
 	})
 }

@@ -92,9 +92,14 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		c.stats.Allowed++
 		return
 	}
-	v := view{Event: e, set: c.set, ref: refOf(e, partition, offset)}
+	v := view{set: c.set}
 	v.clientOurs = c.set.isOurs(e.Client.Addr, e.Owned&flow.OwnSrc != 0)
 	v.serverOurs = c.set.isOurs(e.Server.Addr, e.Owned&flow.OwnDst != 0)
+	if isReversed(e, v.clientOurs, v.serverOurs) {
+		e = reverse(e)
+		v.clientOurs, v.serverOurs = v.serverOurs, v.clientOurs
+	}
+	v.Event, v.ref = e, refOf(e, partition, offset)
 	start := e.DeltaFirst
 	if start == 0 {
 		start = e.First

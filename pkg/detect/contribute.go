@@ -65,13 +65,44 @@ func isBare(e *session.Event, clientOurs bool) bool {
 	if e.Out.Flags != 0 || e.In.Flags != 0 {
 		return e.Out.Flags&flow.SYN != 0 && e.Out.Flags&flow.ACK == 0
 	}
-	// Without flags a lone RST or FIN looks the same. It comes from whoever
-	// was a server (a late packet of a closed connection), or answers a packet
-	// that was never asked for (backscatter): then the other side sent more.
-	if e.Evidence == session.EvidenceNone {
-		return false // or the other way round
+	// Without flags a keep-alive, a late RST or the answer to backscatter looks
+	// the same, and our hosts send those all day. From outside it is told only
+	// if it is known who came to whom.
+	if clientOurs || e.Evidence == session.EvidenceNone {
+		return false
 	}
-	return outcomeOf(e).Failed() || !clientOurs && e.In.Packets <= n
+	return outcomeOf(e).Failed() || e.In.Packets <= n
+}
+
+// isReversed reports whether a session has its roles the wrong way round. Where
+// no flag says who asked, the ports do, and a probe from a port that looks like
+// a service (8080) to a high one is taken for an answer. But security groups
+// let the answers to our own sessions in: what comes to us and is refused,
+// while we sent nothing, came unasked. From a privileged port it may still be
+// backscatter, whose TCP packets, but for RST, carry options.
+func isReversed(e *session.Event, clientOurs, serverOurs bool) bool {
+	n := e.In.RejectPackets
+	if !clientOurs || serverOurs || e.Out.Packets+e.Out.RejectPackets > 0 || e.In.Packets > 0 || n == 0 || e.In.Flags != 0 {
+		return false
+	}
+	if e.Server.Port != 0 && e.Server.Port < 1024 {
+		return false
+	}
+	return e.Key.Protocol != protoTCP || e.In.RejectBytes == n*minTCP(e.Server.Addr)
+}
+
+// reverse swaps the roles of a session that was refused.
+func reverse(e *session.Event) *session.Event {
+	r := *e
+	r.Client, r.Server = e.Server, e.Client
+	r.ClientOuter, r.ServerOuter = e.ServerOuter, e.ClientOuter
+	r.ClientService, r.ServerService = e.ServerService, e.ClientService
+	r.Out, r.In = e.In, e.Out
+	r.OutDelta, r.InDelta, r.OutFinal, r.InFinal = e.InDelta, e.OutDelta, e.InFinal, e.OutFinal
+	r.Owned = e.Owned&flow.OwnSrc<<1 | e.Owned&flow.OwnDst>>1
+	r.Evidence, r.Confidence = session.EvidencePort, 50
+	r.Direction, r.Outcome = session.Inbound, session.OutcomeRejected
+	return &r
 }
 
 // isLeftover reports whether a session is no attempt but what is left of one
@@ -87,7 +118,10 @@ func isLeftover(e *session.Event) bool {
 	if e.Out.Flags != 0 || e.In.Flags != 0 {
 		return true
 	}
-	return e.Client.Port < 1024 && e.Server.Port >= 1024 || e.Client.Port < ephemeralFrom && e.Server.Port >= ephemeralFrom
+	// Without flags: from a service to an unprivileged port, or from a server
+	// of ours to a client's port. Scanners from outside choose any port.
+	return e.Client.Port < 1024 && e.Server.Port >= 1024 ||
+		e.Owned&flow.OwnSrc != 0 && e.Client.Port < ephemeralFrom && e.Server.Port >= ephemeralFrom
 }
 
 // outcomeOf is the session's outcome, and without tcp-flags also a refusal that

@@ -84,7 +84,7 @@ func (s *craftedState) inbound(p *Pane) *Finding {
 	f := &Finding{}
 	s.in.fill(f)
 	n, answered := s.in.count(), s.in.answered()
-	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
+	f.Entity = anyone(p.Entity)
 	f.Title = "Crafted probes of " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
 		"%s sent %s TCP packets of exactly %d bytes, a header without any option, on %s of %s; %s got an answer; no ordinary system sends such a packet.",

@@ -137,7 +137,7 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, limit float64, n
 	f.Counts = []alert.Count{c, count("bytes_to_top_peer", "bytes", float64(top.out), 0)}
 	f.First, f.Last = p.Start, p.Start
 	var rows []*Row
-	for _, o := range list[:min(len(list), alert.MaxPeers)] {
+	for _, o := range list[:min(len(list), listPeers)] {
 		f.Peers = append(f.Peers, alert.Peer{Addr: o.row.Key.Peer, Sessions: o.row.Counts.Sessions, Bytes: o.row.Counts.Bytes()})
 		widen(&f.Alert, &o.row.Counts)
 		if o.family == top.family {

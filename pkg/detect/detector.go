@@ -59,6 +59,9 @@ type Pane struct {
 	Entity     Entity
 	Start, End flow.Time // End exclusive
 	*Part                // never nil
+	// Open are, in Early, the early sums of the panes before this one that
+	// are not judged yet, oldest first: what began a pane ago is still going on.
+	Open []Pane
 }
 
 // Reporter takes findings.

@@ -130,6 +130,11 @@ func (e *entity) pane(start flow.Time) *pane {
 
 func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSink) {
 	in := Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p}
+	for _, x := range e.panes {
+		if x.start < start && x.early != nil {
+			in.Open = append(in.Open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early})
+		}
+	}
 	for i, d := range v.detectors {
 		s := e.states[i]
 		if s == nil {

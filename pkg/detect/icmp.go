@@ -63,7 +63,7 @@ func (s *icmpState) Final(p *Pane, r Reporter) {
 	s.in.fill(f)
 	f.Ports = nil
 	n := s.in.count()
-	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
+	f.Entity = anyone(p.Entity)
 	f.Title = "Unsolicited ICMP to " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
 		"%s sent ICMP to our address %s on %s that it had not asked for, %d times at the size of an error message; the type is not recorded.",

@@ -132,6 +132,7 @@ func (k *knockers) fill(f *Finding) {
 		}
 		return int(min(max(b.sessions-a.sessions, -1), 1))
 	})
+	order = order[:min(len(order), alert.MaxPeers)]
 	for _, x := range order {
 		p := alert.Peer{Addr: x.addr, Sessions: x.sessions, Bytes: x.bytes}
 		if x.answered > 0 {
@@ -188,4 +189,12 @@ func (k *knockers) restore(r *window.Reader) {
 func readAddr(r *window.Reader) (a flow.Addr) {
 	copy(a[:], r.Take(len(a)))
 	return a
+}
+
+// anyone is the entity of a roll-up: all who came to one address of ours. It
+// differs from the address itself, which may be an actor in the same bucket.
+func anyone(e Entity) alert.Entity {
+	return alert.Entity{
+		Kind: alert.EntityPair, Scope: e.Scope, Value: "*>" + e.Addr.String(), Addr: e.Addr, Ours: true, Role: alert.RoleTarget,
+	}
 }

@@ -98,6 +98,9 @@ func (s *scanState) Early(p *Pane, r Reporter) {
 		return
 	}
 	t := scanState{d: s.d, contacts: slices.Clone(s.contacts), walk: s.walk, until: s.until, sessions: s.sessions}
+	for i := range p.Open {
+		t.learn(&p.Open[i], true)
+	}
 	t.learn(p, true)
 	t.judge(p, r)
 }
@@ -338,7 +341,7 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 	f := &Finding{}
 	s.in.fill(f)
 	n, answered := s.in.count(), s.in.answered()
-	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
+	f.Entity = anyone(p.Entity)
 	f.Title = "Probes of " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
 		"%s knocked at %s of our address %s on %s, %d of them also got an answer; that is the weather of the Internet unless one of them goes on.",

@@ -155,7 +155,7 @@ func (s *surgeState) finding(p *Pane, g *surged) *Finding {
 		f.Peers = append(f.Peers, alert.Peer{Addr: row.Key.Peer, Ours: row.Ours, Sessions: row.Counts.Sessions, Bytes: row.Counts.Bytes()})
 	}
 	sortPeers(f.Peers)
-	f.Peers = f.Peers[:min(len(f.Peers), alert.MaxPeers)]
+	f.Peers = f.Peers[:min(len(f.Peers), listPeers)]
 	f.PeersMore = max(p.CallersCount()-int64(len(f.Peers)), 0)
 	f.Ports = portsOf(p.Set(Served).Rows())
 	widen(&f.Alert, c)

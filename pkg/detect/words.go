@@ -158,3 +158,7 @@ func sortPeers(p []alert.Peer) {
 		return a.Addr.Compare(b.Addr)
 	})
 }
+
+// listPeers is how many peers a finding names where which ones they are tells
+// little; roll-ups of sources name up to alert.MaxPeers.
+const listPeers = 50

@@ -39,6 +39,7 @@ type Pipeline struct {
 	Events     int
 	Obs, Bytes int // observations and their size on the wire
 	buf        []byte
+	logins     map[[2]flow.Addr][]flow.Time // starts of sessions by client and server, for the delay of guessing
 }
 
 // NewPipeline returns a pipeline with the given settings.
@@ -46,6 +47,7 @@ func NewPipeline(set *detect.Settings) *Pipeline {
 	cfg := session.Default()
 	return &Pipeline{
 		Set: set, table: session.NewTable(cfg), active: cfg.Active, now: flow.MinTime,
+		logins:   map[[2]flow.Addr][]flow.Time{},
 		combiner: detect.NewCombiner(set), evaluator: detect.NewEvaluator(set, detect.Detectors(set)),
 	}
 }
@@ -70,12 +72,19 @@ func (p *Pipeline) Alert(a *alert.Alert) { p.Statements = append(p.Statements, S
 
 func (p *Pipeline) event(e *session.Event) {
 	p.Events++
+	if e.New {
+		k := [2]flow.Addr{e.Client.Addr, e.Server.Addr}
+		p.logins[k] = append(p.logins[k], e.First)
+	}
 	p.combiner.Fold(e, p.partition, p.offset, p)
 	p.offset++
 }
 
 // Record feeds one record; they come in the order of their ends.
 func (p *Pipeline) Record(r *flow.Record) {
+	if p.now != flow.MinTime {
+		p.wait(r.End)
+	}
 	if r.End > p.now {
 		p.Advance(r.End)
 	}
@@ -85,9 +94,7 @@ func (p *Pipeline) Record(r *flow.Record) {
 
 // Advance tells that the newest end is now.
 func (p *Pipeline) Advance(now flow.Time) {
-	p.now = now
-	p.table.Tick(int64(now)*1000, p.event)
-	p.combiner.Tick(int64(now)*1000, p)
+	p.tick(now)
 	p.clock(now.Add(-Lateness))
 }
 
@@ -98,15 +105,53 @@ func (p *Pipeline) clock(c flow.Time) {
 	p.evaluator.Advance(p.Set.Watermark(c), p)
 }
 
+// wait lets the time until the next record pass in the steps in which commits
+// come on a live stream: some seconds while something may be held back, then
+// minutes.
+func (p *Pipeline) wait(until flow.Time) {
+	for i := 0; p.now.Add(5) < until; i++ {
+		step := int64(5)
+		if i > 24 {
+			step = 60
+		}
+		p.tick(min(p.now.Add(step), until-1))
+	}
+}
+
+// tick lets wall time pass without news of event time.
+func (p *Pipeline) tick(now flow.Time) {
+	p.now = now
+	p.table.Tick(int64(now)*1000, p.event)
+	p.combiner.Tick(int64(now)*1000, p)
+}
+
 // Finish lets the silence after the last record pass, a minute at a time, as a
 // live stream would, and then ends.
 func (p *Pipeline) Finish() {
-	for end := p.now.Add(Lateness + p.active + 2*p.Set.Pane); p.now < end; {
+	last := p.now
+	p.wait(last.Add(60))
+	for end := last.Add(Lateness + p.active + 2*p.Set.Pane); p.now < end; {
 		p.Advance(p.now.Add(60))
 	}
 	p.table.Advance(flow.MaxTime, p.event, nil)
 	p.combiner.Advance(flow.MaxTime, p)
 	p.evaluator.Advance(flow.MaxTime, p)
+}
+
+// tenth is when the tenth session of a truth began.
+func (p *Pipeline) tenth(t *Truth) flow.Time {
+	var starts []flow.Time
+	for _, v := range t.Victims {
+		for _, at := range p.logins[[2]flow.Addr{t.Attacker, v}] {
+			if at >= t.Start-60 && at <= t.End {
+				starts = append(starts, at)
+			}
+		}
+	}
+	if slices.Sort(starts); len(starts) < 10 {
+		return t.End
+	}
+	return starts[9]
 }
 
 type records struct {

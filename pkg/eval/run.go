@@ -1,0 +1,85 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/flowstitch/flowstitch/pkg/detect"
+)
+
+// Result is the evaluation of one log.
+type Result struct {
+	Name     string // "sdt011_internet_24h.v2"
+	Records  int
+	Events   int
+	Obs      int
+	Scores   []Score
+	Pipeline *Pipeline
+	Truth    []Truth
+}
+
+// Run evaluates every log in a directory: NAME.v2.log.gz beside NAME.truth.csv.
+func Run(dir string, set *detect.Settings) ([]Result, error) {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log.gz"))
+	if err != nil || len(logs) == 0 {
+		return nil, errors.Join(err, fmt.Errorf("%s holds no *.log.gz: give the directory of labelled logs with -data", dir))
+	}
+	slices.Sort(logs)
+	var out []Result
+	for _, path := range logs {
+		r, err := runOne(path, set)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+		out = append(out, *r)
+	}
+	return out, nil
+}
+
+func runOne(path string, set *detect.Settings) (*Result, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := ReadLog(in, filepath.Base(path))
+	if err = errors.Join(err, in.Close()); err != nil {
+		return nil, err
+	}
+	name := strings.TrimSuffix(filepath.Base(path), ".log.gz")
+	p := NewPipeline(set)
+	for i := range list {
+		p.Record(&list[i])
+	}
+	p.Finish()
+	stem := name
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		stem = name[:i]
+	}
+	in, err = os.Open(filepath.Join(filepath.Dir(path), stem+".truth.csv"))
+	if err != nil {
+		return nil, err
+	}
+	truth, err := ReadTruth(in)
+	if err = errors.Join(err, in.Close()); err != nil {
+		return nil, err
+	}
+	return &Result{
+		Name: name, Records: p.Records, Events: p.Events, Obs: p.Obs, Pipeline: p, Truth: truth, Scores: Judge(truth, p.Statements),
+	}, nil
+}
+
+// Table writes results as a Markdown table.
+func Table(results []Result) string {
+	var b strings.Builder
+	b.WriteString(Header + "\n")
+	for i := range results {
+		for j := range results[i].Scores {
+			b.WriteString(results[i].Scores[j].Row(results[i].Name) + "\n")
+		}
+	}
+	return b.String()
+}
