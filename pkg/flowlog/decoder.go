@@ -36,8 +36,8 @@ type Sink interface {
 	Reject(*Reject)
 }
 
-// Stats counts what went through a decoder. Lines = Records + Rejects(of
-// lines) + Headers: see the fields.
+// Stats counts what went through a decoder. Nothing disappears: Lines is always
+// Records and Headers and the rejects of all classes together.
 type Stats struct {
 	Payloads uint64 // calls of Payload, Stream and Parquet
 	Bytes    uint64 // input, before decompression

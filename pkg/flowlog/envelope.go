@@ -69,16 +69,37 @@ func (d *Decoder) damaged(s *source, data []byte) []byte {
 func (d *Decoder) object(s *source, data []byte) []byte {
 	var doc document
 	w := walk(data)
-	for name, value, ok := w.field(); ok; name, value, ok = w.field() {
-		if p := doc.field(str(name)); p != nil {
-			*p = value
+	done := false
+	for name, ok := w.name(); ok; name, ok = w.name() {
+		// AWS writes the events last, so they are read as they come, once; in
+		// another order the whole object is looked at first.
+		if string(name) == "logEvents" && is(w.b, '[') && doc.ready() {
+			done = true
+			w.b, ok = d.envelope(s, &doc, w.b)
+		} else if p := doc.field(str(name)); p != nil {
+			*p, ok = w.take()
+		} else {
+			_, ok = w.take()
+		}
+		if !ok {
+			w.bad = true
+			break
 		}
 	}
-	if w.bad {
+	switch {
+	case w.bad && done:
+		return d.damaged(s, w.b)
+	case w.bad:
 		return d.damaged(s, data)
+	case !done:
+		d.document(s, &doc, data[:len(data)-len(w.b)])
 	}
-	d.document(s, &doc, data[:len(data)-len(w.b)])
 	return w.b
+}
+
+// ready reports whether all that the events need is known.
+func (doc *document) ready() bool {
+	return string(doc.messageType) == `"DATA_MESSAGE"` && doc.logGroup != nil && doc.logStream != nil
 }
 
 // document takes an object by what it has.
@@ -112,9 +133,10 @@ func content(v []byte) []byte {
 	return v
 }
 
-// envelope takes the events of a CloudWatch Logs subscription. Each event is at
-// least one line, of the log group and stream that the envelope names.
-func (d *Decoder) envelope(s *source, doc *document, events []byte) {
+// envelope takes the events of a CloudWatch Logs subscription, an array at the
+// start of events, and returns what follows it, or where it is damaged. Each event
+// is at least one line, of the log group and stream that the envelope names.
+func (d *Decoder) envelope(s *source, doc *document, events []byte) (rest []byte, ok bool) {
 	d.flush(s)
 	in := *s
 	in.waiting, in.tried = nil, 0
@@ -123,21 +145,23 @@ func (d *Decoder) envelope(s *source, doc *document, events []byte) {
 		in.origin.LogStream = str(unquote(doc.logStream))
 		d.open(&in)
 	}
-	for w := walk(events); w.more(); {
+	w := walk(events)
+	for w.more() {
 		if w.b[0] == '{' {
 			if rest, ok := d.event(&in, w.b); ok {
 				w.b = rest
 				continue
 			}
 		}
-		e, _ := w.take() // the events as a whole are well-formed, so this one ends
-		d.refuseWhole(&in, e, ClassJSON, "the log event has no message")
-		if w.bad {
+		e, ok := w.take()
+		if !ok {
 			break
 		}
+		d.refuseWhole(&in, e, ClassJSON, "the log event has no message")
 	}
 	d.flush(&in)
 	s.seen = in.seen
+	return w.b, !w.bad
 }
 
 // event takes the log event at the start of data and returns what follows it.

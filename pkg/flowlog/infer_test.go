@@ -183,3 +183,48 @@ func TestHeaderSetsTheLayout(t *testing.T) {
 		t.Fatal("a sentence is no header")
 	}
 }
+
+// A successor reads a payload that is too small to show its layout.
+func TestPinsSurvive(t *testing.T) {
+	f := customLayout(rand.New(rand.NewPCG(1, 2)))
+	o := flow.Origin{Source: "s"}
+	before, after := mustNew(t, Config{}), mustNew(t, Config{})
+	var k keep
+	before.Payload(written(f, traffic(1, 120)), o, &k)
+	before.Payload([]byte(lineV2), o, &k)
+	if len(k.rejects) > 0 {
+		t.Fatalf("%+v", k.rejects[0])
+	}
+	snap := before.AppendPins(nil)
+	if err := after.RestorePins(snap); err != nil {
+		t.Fatal(err)
+	}
+	if again := after.AppendPins(nil); string(again) != string(snap) {
+		t.Fatalf("%q\n%q", snap, again)
+	}
+	k = keep{}
+	after.Payload(written(f, traffic(2, 1)), o, &k)
+	if len(k.records) != 2 {
+		t.Fatalf("%+v", k.rejects)
+	}
+	for n := range snap {
+		if err := after.RestorePins(snap[:n]); err == nil || len(after.pins) != 0 {
+			t.Fatalf("cut off at %d: %v, %d pins", n, err, len(after.pins))
+		}
+	}
+}
+
+func FuzzRestorePins(f *testing.F) {
+	d := mustNew(f, Config{})
+	var c count
+	d.Payload([]byte(lineV2+"\n"+lineV5), flow.Origin{Source: "s"}, &c)
+	f.Add(d.AppendPins(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := mustNew(t, Config{})
+		if d.RestorePins(b) == nil {
+			if err := d.RestorePins(d.AppendPins(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -29,6 +29,7 @@ func TestEnvelope(t *testing.T) {
 		"in an array":             []byte("[" + envelope + "]"),
 		"base64 for a function":   []byte(`{"awslogs":{"data":"` + base64.StdEncoding.EncodeToString(gzipped(t, envelope)) + `"}}`),
 		"with unknown keys":       []byte(strings.Replace(envelope, `"owner"`, `"policyLevel":["x",{"y":[1,2.5e3,null,true]}],"owner"`, 1)),
+		"events first":            []byte(`{"logEvents"` + strings.SplitN(strings.TrimSuffix(envelope, "}"), `"logEvents"`, 2)[1] + `,` + strings.SplitN(envelope, `,"logEvents"`, 2)[0][1:] + `}`),
 		"message after timestamp": []byte(strings.Replace(envelope, `"message":`, `"mess\u0061ge":"no","message":`, 1)),
 	} {
 		d, k := decode(t, Config{}, flow.Origin{Source: "stream", Shard: "shard-1", Sequence: "7", Sub: 10}, data)
@@ -72,7 +73,7 @@ func TestEnvelopeDamage(t *testing.T) {
 		records int
 		rejects int
 	}{
-		"cut off":             {[]byte(envelope[:len(envelope)-5]), ClassJSON, 0, 1},
+		"cut off":             {[]byte(envelope[:len(envelope)-5]), ClassJSON, 1, 1},
 		"no message":          {[]byte(strings.Replace(envelope, `"message"`, `"massage"`, 1)), ClassJSON, 1, 1},
 		"an event of numbers": {[]byte(strings.Replace(envelope, `"logEvents":[`, `"logEvents":[7,`, 1)), ClassJSON, 2, 1},
 		"no flow log":         {[]byte(`{"eventName":"RunInstances","start":3}`), ClassJSON, 0, 1},
