@@ -17,7 +17,7 @@ build: ## build the four programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/flowstitch ./services/...
 
 .PHONY: test
-test: lint test-race docs-test k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
+test: lint test-race k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
 
 .PHONY: test-race
 test-race: ## all tests with the race detector, real components where they can be had
@@ -42,6 +42,22 @@ fuzz: ## each fuzz target for FUZZTIME
 	@go list ./... | while read -r p; do \
 	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+.PHONY: eval
+eval: ## judge the detectors on labelled traffic and write docs/evaluation.md
+	FLOWSTITCH_EVAL_WRITE=1 go test ./pkg/eval -run TestEvaluation -count=1 -v
+
+.PHONY: kafka
+kafka: ## a local Apache Kafka on 127.0.0.1:9092, on a JVM with jars from Maven
+	go run ./hack/kafka
+
+.PHONY: k8s-test
+k8s-test: ## render every overlay and check it with the API server's own code
+	$(SHELL) hack/k8s-test.sh
+
+.PHONY: images
+images: ## reproducible OCI images of the four programs, amd64 and arm64, with SBOM
+	$(SHELL) hack/images.sh
 
 .PHONY: example
 example: ## write examples/incident.log.gz again
