@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -27,7 +28,7 @@ func configs(c *kafkatest.Cluster, prefix string, l *Load) (src, fold stage.Conf
 	src = stage.Default()
 	src.Client, src.Prefix, src.Service, src.Slots = c.Opts(), prefix, "ingest", l.Slots
 	src.CommitInterval, src.SessionTimeout, src.TxnTimeout = 20*time.Millisecond, 2*time.Second, 2*time.Second
-	src.SnapshotPeriod = 2 * time.Second
+	src.SnapshotPeriod, src.HandoverTimeout = 2*time.Second, 5*time.Second
 	if os.Getenv("FLOWSTITCH_TEST_LOG") != "" {
 		src.Telemetry.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
@@ -51,6 +52,8 @@ func start(src, fold stage.Config, l *Load, toy *Toy) *member {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{stop: cancel, errs: make(chan error, 2)}
 	src.Telemetry, fold.Telemetry = fresh(src.Telemetry), fresh(fold.Telemetry)
+	src.Telemetry.Log = src.Telemetry.Log.With("member", fmt.Sprintf("%p", m))
+	fold.Telemetry.Log = src.Telemetry.Log
 	m.fold = fold
 	m.done.Go(func() { m.errs <- stage.RunSlots(ctx, src, []string{stage.FlowsTopic}, l.NewSource) })
 	m.done.Go(func() { m.errs <- stage.Run(ctx, fold, toy.Spec()) })

@@ -3,6 +3,8 @@ package simtest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -100,6 +103,63 @@ func (l *link) hold(d time.Duration) {
 type simMember struct {
 	*member
 	link *link
+	id   string // client id
+}
+
+// undertaker takes dead members out of their groups, which is the brokers' task:
+// Kafka does it when the session times out, and kfake does not where an answer to
+// the member was due at the moment that its connection went away (groups.go,
+// reply: the session timer is then not started again).
+type undertaker struct {
+	opts   []kgo.Opt
+	groups []string
+
+	mu   sync.Mutex
+	dead map[string]bool // by client id; true: for a whole period
+}
+
+func (u *undertaker) died(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.dead[id] = false
+}
+
+// overdue lists those that have been dead for a period.
+func (u *undertaker) overdue() map[string]bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	out := maps.Clone(u.dead)
+	for id := range u.dead {
+		u.dead[id] = true
+	}
+	return out
+}
+
+func (u *undertaker) run(ctx context.Context) {
+	cl, err := kgo.NewClient(u.opts...)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	for ; ctx.Err() == nil; wait(ctx, 5*time.Second) {
+		dead := u.overdue()
+		groups, err := kadm.NewClient(cl).DescribeGroups(ctx, u.groups...)
+		if err != nil {
+			continue // the next turn asks again
+		}
+		for _, g := range groups {
+			for _, m := range g.Members {
+				if !dead[m.ClientID] {
+					continue
+				}
+				req := kmsg.NewPtrLeaveGroupRequest()
+				lm := kmsg.NewLeaveGroupRequestMember()
+				lm.MemberID = m.MemberID
+				req.Group, req.Members = g.Group, append(req.Members, lm)
+				_, _ = req.RequestWith(ctx, cl) // again at the next turn if it failed
+			}
+		}
+	}
 }
 
 // simulation is one run: members on fake time, a cluster of three brokers, and
@@ -135,10 +195,15 @@ func (s *simulation) run(t *testing.T) {
 		fold.Client = src.Client
 		ensure(t, &src, &fold)
 		var gone sync.WaitGroup
+		expire, expired := context.WithCancel(context.Background())
+		undertaker := &undertaker{opts: observer, groups: []string{src.Group(), fold.Group()}, dead: map[string]bool{}}
+		gone.Go(func() { undertaker.run(expire) })
+		joined := 0
 		join := func() *simMember {
-			m := &simMember{link: newLink(&vn)}
+			joined++
+			m := &simMember{link: newLink(&vn), id: fmt.Sprintf("member-%d", joined)}
 			a, b := src, fold
-			a.Client = append(append([]kgo.Opt{}, plain...), kgo.Dialer(m.link.Dial))
+			a.Client = append(append([]kgo.Opt{}, plain...), kgo.Dialer(m.link.Dial), kgo.ClientID(m.id))
 			b.Client = a.Client
 			m.member = start(a, b, l, toy)
 			return m
@@ -146,7 +211,7 @@ func (s *simulation) run(t *testing.T) {
 		members := []*simMember{join(), join(), join()}
 		for range s.harms {
 			wait(context.Background(), time.Duration(rng.IntN(600))*time.Millisecond)
-			s.harm(rng, k, members, join, &gone)
+			s.harm(rng, k, members, join, &gone, undertaker)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
@@ -158,18 +223,20 @@ func (s *simulation) run(t *testing.T) {
 		for _, m := range members {
 			m.end(t)
 		}
+		expired()
 		gone.Wait()
 	})
 }
 
 // harm does one random thing.
-func (s *simulation) harm(rng *rand.Rand, k *kfake.Cluster, members []*simMember, join func() *simMember, gone *sync.WaitGroup) {
+func (s *simulation) harm(rng *rand.Rand, k *kfake.Cluster, members []*simMember, join func() *simMember, gone *sync.WaitGroup, u *undertaker) {
 	i := rng.IntN(len(members))
 	switch c := rng.IntN(10); {
 	case c < 5:
 		s.crashes++
 		m := members[i]
 		m.link.cut()
+		u.died(m.id)
 		m.stop()
 		gone.Go(m.done.Wait)
 		members[i] = join()

@@ -115,6 +115,10 @@ func (c *Config) id() string {
 // that lag tools read.
 func (c *Config) Group() string { return c.Prefix + "flowstitch." + c.id() }
 
+// handover bounds an orderly hand-over: the snapshots, and a transaction on
+// each side of them.
+func (c *Config) handover() time.Duration { return c.HandoverTimeout + 2*c.TxnTimeout }
+
 func (c *Config) transactionalID(slot int) string {
 	stage := c.Stage
 	if stage == "" {

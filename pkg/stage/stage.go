@@ -141,7 +141,8 @@ func (st *Stage) connect(ctx, hard context.Context) error {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(st.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(max(st.cfg.SessionTimeout/10, 50*time.Millisecond)),
-		kgo.RebalanceTimeout(st.cfg.HandoverTimeout+30*time.Second),
+		// A member that dies within a rebalance holds the group for so long.
+		kgo.RebalanceTimeout(st.cfg.handover()),
 		kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { st.assign(hard, p[st.slots]) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { st.release(p[st.slots]) }),
@@ -230,11 +231,12 @@ func (st *Stage) release(slots []int32) {
 		return
 	}
 	out := st.take(slots)
+	st.log.Info("slots revoked", "slots", slots, "worked", len(out))
 	for _, s := range out {
 		close(s.stop)
 	}
 	// An orderly end is bounded: a worker that hangs must not hold the group.
-	limit := time.NewTimer(st.cfg.HandoverTimeout + 2*st.cfg.TxnTimeout)
+	limit := time.NewTimer(st.cfg.handover())
 	defer limit.Stop()
 	for _, s := range out {
 		select {
@@ -255,6 +257,7 @@ func (st *Stage) lose(slots []int32) {
 		return
 	}
 	out := st.take(slots)
+	st.log.Info("slots lost", "slots", slots, "worked", len(out))
 	for _, s := range out {
 		s.kill()
 	}
