@@ -4,7 +4,7 @@ import "math/bits"
 
 // slab holds values without pointers in chunks that never move: it grows
 // without copying, costs the garbage collector one pointer a chunk, and gives
-// back a chunk that nothing is left in, all but one of them. Number 0 is never
+// back chunks that nothing is left in, all but a few. Number 0 is never
 // handed out and stands for none. Which number is handed out never shows.
 type slab[T any] struct {
 	chunks []*[1 << slabBits]T
@@ -90,7 +90,7 @@ func (s *slab[T]) release(i uint32) {
 	if u.bits != 0 {
 		return
 	}
-	if s.empty++; s.empty > 1 {
+	if s.empty++; s.empty > 1+len(s.chunks)/64 {
 		s.close(n)
 		s.chunks[n] = nil
 		s.holes = append(s.holes, n)
