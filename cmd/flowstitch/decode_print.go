@@ -38,7 +38,7 @@ func (p *printer) Record(r *flow.Record) {
 	case p.json:
 		p.row = appendRecordJSON(p.row[:0], r)
 		p.row = append(p.row, '\n')
-		p.out.Write(p.row)
+		_, _ = p.out.Write(p.row) // the writer keeps its first error, and Flush returns it
 	default:
 		p.table(r)
 	}
@@ -48,6 +48,7 @@ func (p *printer) table(r *flow.Record) {
 	action, proto, flags := r.Action.String(), strconv.Itoa(int(r.Protocol)), "-"
 	packets, size := strconv.FormatUint(r.Packets, 10), strconv.FormatUint(r.Bytes, 10)
 	switch r.Kind {
+	case flow.KindFlow:
 	case flow.KindNoData:
 		action = "NODATA"
 	case flow.KindSkipData:
@@ -145,7 +146,7 @@ func (p *printer) Reject(r *flowlog.Reject) {
 		Raw    string `json:"raw"`
 	}{r.Origin.Line, r.Origin.Sub, r.Origin.Source, r.Class.String(), r.Reason, r.Field, r.Column, string(r.Raw)})
 	if err == nil {
-		p.out.Write(append(b, '\n'))
+		_, _ = p.out.Write(append(b, '\n')) // as above
 	}
 }
 

@@ -79,7 +79,7 @@ func (d *Decoder) settle(s *source, last bool) bool {
 	}
 	v := infer(d.known, rows)
 	s.doubt = v.doubt
-	if v.format == nil || (!last && !v.sure) {
+	if v.format == nil || (!last && !v.early) {
 		return false
 	}
 	s.layouts, s.origins = []*Format{v.format}, basisInferred
@@ -132,6 +132,7 @@ func (d *Decoder) pin(s *source, v verdict) {
 type verdict struct {
 	format     *Format
 	sure       bool // good enough to be pinned
+	early      bool // and more lines would not change it
 	confidence int  // percent
 	why, doubt string
 }
@@ -201,7 +202,7 @@ func inferKnown(known []*Format, rows [][][]byte) (best verdict, bestFit int) {
 			rivals = append(rivals, f.String())
 		default:
 			bestFit, rivals = fits, []string{f.String()}
-			best = verdict{format: f, sure: full > 0, confidence: confidence(full),
+			best = verdict{format: f, sure: full > 0, early: full >= 3, confidence: confidence(full),
 				why: fmt.Sprintf("%d of %d lines have the shapes of this known layout of %d fields in every value, %d of them with packets", fits, len(rows), f.Len(), full)}
 		}
 	}

@@ -46,7 +46,7 @@ func puzzle(rows [][][]byte) verdict {
 	if err != nil {
 		return verdict{doubt: err.Error()}
 	}
-	return verdict{format: f, sure: sure, confidence: 80,
+	return verdict{format: f, sure: sure, early: sure, confidence: 80,
 		why: fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows))}
 }
 
@@ -100,7 +100,7 @@ func longer(rows [][][]byte) verdict {
 	if err != nil {
 		return verdict{}
 	}
-	return verdict{format: f, sure: sure, confidence: 80,
+	return verdict{format: f, sure: sure, early: sure, confidence: 80,
 		why: fmt.Sprintf("all of %d lines with packets begin with the 14 fields of the default layout; what follows was named where its values tell", len(g.rows))}
 }
 
