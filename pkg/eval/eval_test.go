@@ -29,15 +29,19 @@ func labelled(t *testing.T) string {
 	return data
 }
 
-// TestTargets holds what the project promises of its detectors on the labelled
-// sets, with flags and without.
-func TestTargets(t *testing.T) {
+// TestEvaluation holds what the project promises of its detectors on the
+// labelled sets, with flags and without. With FLOWSTITCH_EVAL_WRITE=1 it writes
+// the table into docs/evaluation.md (make eval).
+func TestEvaluation(t *testing.T) {
 	set := detect.DefaultSettings()
 	results, err := Run(labelled(t), &set)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log("\n" + Table(results))
+	if os.Getenv("FLOWSTITCH_EVAL_WRITE") == "1" {
+		write(t, results)
+	}
 	for i := range results {
 		r := &results[i]
 		for j := range r.Scores {
@@ -136,5 +140,23 @@ func told(t *testing.T, version string) {
 	}
 	if missing*20 > len(r.Truth) {
 		t.Errorf("%d of %d attackers are named nowhere", missing, len(r.Truth))
+	}
+}
+
+// marker ends what people wrote in docs/evaluation.md; the tables follow.
+const marker = "<!-- written by make eval -->\n"
+
+func write(t *testing.T, results []Result) {
+	path := filepath.Join("..", "..", "docs", "evaluation.md")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, found := strings.Cut(string(old), marker)
+	if !found {
+		t.Fatalf("%s has no line %q", path, marker)
+	}
+	if err := os.WriteFile(path, []byte(head+marker+"\n"+Table(results)+"\n"+Volumes(results)), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -83,3 +83,14 @@ func Table(results []Result) string {
 	}
 	return b.String()
 }
+
+// Volumes writes how much went through each part, as a Markdown table.
+func Volumes(results []Result) string {
+	var b strings.Builder
+	b.WriteString("| set | records | session events | observations | alert records |\n|---|---:|---:|---:|---:|\n")
+	for i := range results {
+		r := &results[i]
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", r.Name, r.Records, r.Events, r.Obs, len(r.Pipeline.Statements))
+	}
+	return b.String()
+}
