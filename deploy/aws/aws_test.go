@@ -1,0 +1,135 @@
+// Package aws_test judges the files for the AWS side: that they are what their
+// tools accept, that they agree with each other, and that the rights for the
+// reader are those of the calls that it makes.
+package aws_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/segmentio/encoding/json"
+
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestPolicyIsWhatTheReaderCalls holds the policy against the calls in the code.
+func TestPolicyIsWhatTheReaderCalls(t *testing.T) {
+	var policy struct {
+		Statement []struct{ Action any }
+	}
+	if err := json.Unmarshal([]byte(read(t, "iam/reader-policy.json")), &policy); err != nil {
+		t.Fatal(err)
+	}
+	var allowed []string
+	for _, s := range policy.Statement {
+		list, _ := s.Action.([]any)
+		for _, a := range list {
+			allowed = append(allowed, strings.TrimPrefix(a.(string), "kinesis:"))
+		}
+	}
+	sources, err := filepath.Glob("../../pkg/kinesis/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("%v, %d sources", err, len(sources))
+	}
+	call := regexp.MustCompile(`\.client\.([A-Z]\w+)\(`)
+	var called []string
+	for _, path := range sources {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, m := range call.FindAllStringSubmatch(read(t, path), -1) {
+			called = append(called, m[1])
+		}
+	}
+	slices.Sort(called)
+	slices.Sort(allowed)
+	if called = slices.Compact(called); !slices.Equal(called, allowed) {
+		t.Errorf("the reader calls %v, the policy allows %v", called, allowed)
+	}
+	reader := read(t, "terraform/reader.tf")
+	for _, a := range allowed {
+		if !strings.Contains(reader, `"kinesis:`+a+`"`) {
+			t.Errorf("terraform/reader.tf does not allow %s", a)
+		}
+	}
+}
+
+// formats returns the log format of the template, of the module and of the page.
+func formats(t *testing.T) map[string]string {
+	t.Helper()
+	var template struct {
+		Resources map[string]struct {
+			Properties map[string]any `yaml:"Properties"`
+		} `yaml:"Resources"`
+	}
+	// The tags of CloudFormation's functions are of no interest here.
+	plain := regexp.MustCompile(`!(Ref|GetAtt|Sub)\b`).ReplaceAllString(read(t, "cloudformation/flowstitch.yaml"), "")
+	if err := yaml.Unmarshal([]byte(plain), &template); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	out["cloudformation"], _ = template.Resources["FlowLog"].Properties["LogFormat"].(string)
+	var module []string
+	for _, m := range regexp.MustCompile(`"\$(\$\{[a-z-]+\})"`).FindAllStringSubmatch(read(t, "terraform/main.tf"), -1) {
+		module = append(module, m[1])
+	}
+	out["terraform"] = strings.Join(module, " ")
+	page := regexp.MustCompile(`(?s)format: >-\n(.*?)\n  interval`).FindStringSubmatch(read(t, "../../docs/connect-your-vpc.md"))
+	if page == nil {
+		t.Fatal("the page shows no format")
+	}
+	out["page"] = strings.Join(strings.Fields(page[1]), " ")
+	return out
+}
+
+func TestOneFormatEverywhere(t *testing.T) {
+	all := formats(t)
+	for where, s := range all {
+		f, err := flowlog.ParseFormat(s)
+		if err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+		if u := f.Unknown(); len(u) > 0 {
+			t.Errorf("%s: AWS has no field %v", where, u)
+		}
+		if lacks := f.Lacks(); lacks != "" {
+			t.Errorf("%s: %s is missing", where, lacks)
+		}
+		if s != all["page"] {
+			t.Errorf("%s: %s\npage: %s", where, s, all["page"])
+		}
+	}
+}
+
+// tool runs a checker that is on the PATH, or skips.
+func tool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("no %s on the PATH", name)
+	}
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// TestTerraformParses has Terraform read every file and hold it against its
+// canonical form; terraform validate needs the AWS provider, which it fetches.
+func TestTerraformParses(t *testing.T) { tool(t, "terraform", "fmt", "-check", "-diff", "terraform") }
+
+func TestCloudFormationLint(t *testing.T) { tool(t, "cfn-lint", "cloudformation/flowstitch.yaml") }
