@@ -25,6 +25,9 @@ type shot struct {
 	out, in        session.Traffic
 	outcome        session.Outcome
 	dur            int64
+	gap            int64 // seconds that were skipped: no session
+	portOnly       bool  // who started it is known by the ports only
+	point          string
 }
 
 func (s shot) event() *session.Event {
@@ -34,13 +37,24 @@ func (s shot) event() *session.Event {
 	c := flow.Endpoint{Addr: flow.MustAddr(s.client), Port: s.cport}
 	v := flow.Endpoint{Addr: flow.MustAddr(s.server), Port: s.sport}
 	key, _ := flow.NewKey(0, s.proto, c, v)
+	if s.point == "" {
+		s.point = "eni-1"
+	}
+	if s.gap > 0 {
+		g := &session.Gap{Point: session.Point{ID: s.point}, Start: s.at, End: s.at.Add(s.gap)}
+		return &session.Event{Kind: session.KindGap, Key: key, Gap: g, First: s.at}
+	}
+	evidence := session.EvidenceFlags
+	if s.portOnly {
+		evidence = session.EvidencePort
+	}
 	id := sha256.Sum256(fmt.Append(nil, key, s.at))
 	return &session.Event{
 		Kind: session.KindClose, ID: session.ID(id[:16]), Key: key, Client: c, Server: v,
-		Evidence: session.EvidenceFlags, Confidence: 95, Outcome: s.outcome,
+		Evidence: evidence, Confidence: 95, Outcome: s.outcome,
 		First: s.at, Last: s.at.Add(s.dur), DeltaFirst: s.at,
 		Out: s.out, In: s.in, OutDelta: s.out, InDelta: s.in, OutFinal: s.out, InFinal: s.in,
-		New: true, Opened: true, Points: []session.Point{{ID: "eni-1"}},
+		New: true, Opened: true, Points: []session.Point{{ID: s.point}},
 	}
 }
 
