@@ -262,13 +262,9 @@ func (p *parser) repeat(args []string) error {
 		return err
 	}
 	for n := range int64(count) {
-		line := make([]string, 0, len(args)-3)
-		for _, a := range args[3:] {
-			e, err := expand(a, n)
-			if err != nil {
-				return err
-			}
-			line = append(line, e)
+		line, err := expandAll(args[3:], n)
+		if err != nil {
+			return err
 		}
 		line[1] = strconv.FormatInt(at+n*step, 10) + "s"
 		if err := p.words(line); err != nil {
@@ -276,6 +272,16 @@ func (p *parser) repeat(args []string) error {
 		}
 	}
 	return nil
+}
+
+func expandAll(words []string, n int64) (line []string, err error) {
+	for _, w := range words {
+		if w, err = expand(w, n); err != nil {
+			return nil, err
+		}
+		line = append(line, w)
+	}
+	return line, nil
 }
 
 // expand replaces {BASE+STEP} by BASE + n*STEP.

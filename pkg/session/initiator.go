@@ -59,31 +59,25 @@ func (t *Table) decide(e *entry, v *view, final bool) int {
 	return sideA
 }
 
-// initiator judges who started a session, from the strongest evidence there is.
+// initiator judges who started a session, from the strongest evidence there
+// is. The ports of a session with both directions come before its start times:
+// flow logs date both sides of an exchange alike far more often than not, and
+// up to a minute wrong.
 func (t *Table) initiator(k *ckey, v *view) (side int, e Evidence, conf uint8) {
 	if side, conf, ok := byFlags(v); ok {
 		return side, EvidenceFlags, conf
 	}
-	oneWay := v.start[0] == noTime || v.start[1] == noTime
-	sender := sideA
-	if v.start[0] == noTime {
-		sender = sideB
-	}
 	rank := [2]int{portRank(k.portA), portRank(k.portB)}
-	ports := k.portA != 0 || k.portB != 0
-	if oneWay {
-		switch {
-		case ports && rank[sender] == rankService && rank[1-sender] > rankService:
-			// An answer whose request was not seen, or was never sent.
-			return 1 - sender, EvidencePort, 80
-		case v.left[sender] || v.entered[sender]:
-			return sender, EvidenceDirection, 95
-		case ports && rank[0] != rank[1] && rank[1-sender] < rank[sender]:
-			return sender, EvidenceStart, 95
-		}
-		return sender, EvidenceStart, 80
+	if k.portA == 0 && k.portB == 0 {
+		rank[0] = rank[1] // a protocol without ports
 	}
-	if ports && rank[0] != rank[1] {
+	if v.start[0] == noTime {
+		return bySender(sideB, &rank, v)
+	}
+	if v.start[1] == noTime {
+		return bySender(sideA, &rank, v)
+	}
+	if rank[0] != rank[1] {
 		side = sideA
 		if rank[0] < rank[1] {
 			side = sideB
@@ -97,6 +91,23 @@ func (t *Table) initiator(k *ckey, v *view) (side int, e Evidence, conf uint8) {
 		return side, EvidenceStart, 70
 	}
 	return byLikeness(k, v)
+}
+
+// bySender judges a session of one direction. Its sender started it, which is
+// surer where the interface that saw it is the sender's or the receiver's own
+// and would have seen an answer; but what comes from a service's port to
+// another kind of port is an answer, to a request that was not seen or, as in
+// backscatter, never sent.
+func bySender(sender int, rank *[2]int, v *view) (side int, e Evidence, conf uint8) {
+	switch {
+	case rank[sender] == rankService && rank[1-sender] > rankService:
+		return 1 - sender, EvidencePort, 80
+	case v.left[sender] || v.entered[sender]:
+		return sender, EvidenceDirection, 95
+	case rank[1-sender] < rank[sender]:
+		return sender, EvidenceStart, 95
+	}
+	return sender, EvidenceStart, 80
 }
 
 // byLikeness decides between two ports of one rank, which is little more than

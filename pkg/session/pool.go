@@ -51,6 +51,10 @@ func (i *info) matches(r *flow.Record, side int, outer *[2]flow.Addr) bool {
 		i.service[side] != r.SrcService || i.service[1-side] != r.DstService || i.outer != *outer {
 		return false
 	}
+	return i.sameTags(r)
+}
+
+func (i *info) sameTags(r *flow.Record) bool {
 	n := 0
 	for _, a := range r.Attrs {
 		if !isTag(a.Name) {

@@ -162,14 +162,7 @@ func (t *Table) Restore(b []byte) error {
 		}
 	}()
 	r := reader{b: b[1:]}
-	t.clock = flow.Time(r.varint())
-	t.wheel.pos, t.wall = uint32(r.uint(maxRecords)), uint32(r.uint(maxRecords))
-	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
-	t.partition, t.offset = int32(r.varint()), r.varint()
-	for i := range t.gaps {
-		t.gaps[i] = r.fix64()
-	}
-	t.gapAt = r.byte() % uint8(len(t.gaps))
+	t.restoreHeader(&r)
 	order := make([]uint32, 0, 64)
 	for n := r.count(); n > 0 && !r.bad; n-- {
 		i, err := t.restoreEntry(&r, points)
@@ -178,6 +171,31 @@ func (t *Table) Restore(b []byte) error {
 		}
 		order = append(order, i)
 	}
+	if err := t.restoreLists(&r, order); err != nil {
+		return err
+	}
+	if r.bad || len(r.b) != 0 {
+		return fmt.Errorf("%w: it is cut short or has a tail", ErrSnapshot)
+	}
+	for _, i := range order {
+		t.schedule(i)
+	}
+	return nil
+}
+
+func (t *Table) restoreHeader(r *reader) {
+	t.clock = flow.Time(r.varint())
+	t.wheel.pos, t.wall = uint32(r.uint(maxRecords)), uint32(r.uint(maxRecords))
+	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
+	t.partition, t.offset = int32(r.varint()), r.varint()
+	for i := range t.gaps {
+		t.gaps[i] = r.fix64()
+	}
+	t.gapAt = r.byte() % uint8(len(t.gaps))
+}
+
+// restoreLists puts the entries into their lists, in the order they were in.
+func (t *Table) restoreLists(r *reader, order []uint32) error {
 	for l := listNew; l < numLists; l++ {
 		for n := r.count(); n > 0 && !r.bad; n-- {
 			at := r.uint(maxRecords)
@@ -186,12 +204,6 @@ func (t *Table) Restore(b []byte) error {
 			}
 			t.append(order[at], l)
 		}
-	}
-	if r.bad || len(r.b) != 0 {
-		return fmt.Errorf("%w: it is cut short or has a tail", ErrSnapshot)
-	}
-	for _, i := range order {
-		t.schedule(i)
 	}
 	return nil
 }
@@ -236,30 +248,44 @@ func (t *Table) restoreEntry(r *reader, points []uint32) (uint32, error) {
 	if e.is(stClosed) {
 		t.stats.Retained++
 	}
+	if err := t.restoreNodes(r, e, points); err != nil {
+		return 0, err
+	}
+	if err := t.restoreRing(r, i, points); err != nil {
+		return 0, err
+	}
+	if !e.is(stFolded) && e.pend == 0 {
+		return 0, fmt.Errorf("%w: an entry of nothing", ErrSnapshot)
+	}
+	return i, nil
+}
+
+func (t *Table) restoreNodes(r *reader, e *entry, points []uint32) error {
 	last := uint32(0)
 	for n := r.count(); n > 0 && !r.bad; n-- {
 		j := t.nodes.alloc()
 		t.link(e, last, j)
 		last = j
 		if !t.restoreNode(r, t.nodes.at(j), points) {
-			return 0, fmt.Errorf("%w: a point that it does not describe", ErrSnapshot)
+			return fmt.Errorf("%w: a point that it does not describe", ErrSnapshot)
 		}
 	}
+	return nil
+}
+
+func (t *Table) restoreRing(r *reader, i uint32, points []uint32) error {
 	for n := r.count(); n > 0 && !r.bad; n-- {
 		p := pending{start: r.fix32()}
 		at := r.uint(maxRecords)
 		p.off, p.lo, p.hi = r.fix32(), r.fix64(), r.fix64()
 		if at >= uint64(len(points)) || p.lo>>61 != 0 {
-			return 0, fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
+			return fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
 		}
 		if p.info = points[at]; !t.enqueue(i, &p) {
-			return 0, fmt.Errorf("%w: a pending record is there twice", ErrSnapshot)
+			return fmt.Errorf("%w: a pending record is there twice", ErrSnapshot)
 		}
 	}
-	if !e.is(stFolded) && e.pend == 0 {
-		return 0, fmt.Errorf("%w: an entry of nothing", ErrSnapshot)
-	}
-	return i, nil
+	return nil
 }
 
 func (t *Table) restoreNode(r *reader, v *node, points []uint32) bool {

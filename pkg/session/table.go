@@ -128,8 +128,7 @@ func (t *Table) observe(scope uint16, r *flow.Record, partition int32, offset in
 		return t.observeGap(r, partition, offset, emit)
 	}
 	src, dst := r.Ends()
-	if !src.Addr.IsValid() || !dst.Addr.IsValid() || r.Start < 0 || r.Start > r.End ||
-		r.End >= 1<<32-1<<25 || r.End-r.Start > maxDuration {
+	if !src.Addr.IsValid() || !dst.Addr.IsValid() || !timed(r) {
 		return Invalid
 	}
 	k, swapped := flow.NewKey(scope, r.Protocol, src, dst)
@@ -159,6 +158,13 @@ func (t *Table) observe(scope uint16, r *flow.Record, partition int32, offset in
 		t.evict(emit)
 	}
 	return Taken
+}
+
+// timed reports whether a record's times can be: in order, not longer than
+// twelve days, and early enough before the end of 32 bits of seconds, in
+// February 2106, that every deadline that follows from it fits.
+func timed(r *flow.Record) bool {
+	return r.Start >= 0 && r.Start <= r.End && r.End < 1<<32-1<<25 && r.End-r.Start <= maxDuration
 }
 
 // open makes an empty entry for a key.
