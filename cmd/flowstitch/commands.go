@@ -10,6 +10,7 @@ func commands() []command {
 		decodeCommand(),
 		queryCommand(),
 		tailCommand(),
+		rulesCommand(),
 		fieldsCommand(),
 		topicsCommand(),
 	}

@@ -326,3 +326,22 @@ func (r *Rule) excepted(row *Row) bool {
 	}
 	return false
 }
+
+// Cost returns the upper bound of asking the rule about one session, in
+// cel-go's units, and how many parts of its filters are left to cel-go.
+func (r *Rule) Cost() (cost uint64, slow int) {
+	for _, f := range r.match {
+		cost += f.Cost()
+		slow += f.Slow()
+	}
+	for _, x := range r.except {
+		cost += x.filter.Cost()
+		slow += x.filter.Slow()
+	}
+	return cost, slow
+}
+
+// Marshal writes the file as YAML that Parse reads.
+func (f *File) Marshal() ([]byte, error) {
+	return yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+}
