@@ -63,9 +63,13 @@ func finite(v float64) float64 {
 	return v
 }
 
+// maxShort bounds the words of our own and AWS's identifiers, of which an alert
+// may hold thousands, in bytes. Real ones are shorter than 64.
+const maxShort = 128
+
 func clip(s string) string {
 	var cut bool
-	return clean(s, maxWord, &cut)
+	return clean(s, maxShort, &cut)
 }
 
 // number writes a value for people and machines: integers without a point,

@@ -206,13 +206,21 @@ func clean(s string, n int, cut *bool) string {
 	return s[:n] + "…"
 }
 
-// shrink drops the list that matters least and reports whether there was one.
+// fewPeers is how many peers are kept for as long as there is another list to drop.
+const fewPeers = 50
+
+// shrink drops the list that matters least, or half of the peers, of whom there
+// may be many, and reports whether there was anything.
 func (a *Alert) shrink() bool {
 	switch {
 	case len(a.Context.Tags) > 0:
 		a.Context.Tags = nil
 	case len(a.Labels) > 0:
 		a.Labels = nil
+	case len(a.Peers) > fewPeers:
+		half := max(len(a.Peers)/2, fewPeers)
+		a.PeersMore += int64(len(a.Peers) - half)
+		a.Peers = a.Peers[:half]
 	case len(a.Peers) > 0:
 		a.PeersMore += int64(len(a.Peers))
 		a.Peers = nil

@@ -49,6 +49,37 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
+// TestShrink: what is too large even within the bounds of its lists loses lists,
+// the least telling first, counts what it lost and says so.
+func TestShrink(t *testing.T) {
+	a := *worst()
+	a.bound()
+	var lost []string
+	for {
+		had := []int{len(a.Context.Tags), len(a.Labels), len(a.Peers), len(a.Ports), len(a.Evidence), len(a.Counts)}
+		if !a.shrink() {
+			break
+		}
+		for i, now := range []int{len(a.Context.Tags), len(a.Labels), len(a.Peers), len(a.Ports), len(a.Evidence), len(a.Counts)} {
+			if now < had[i] {
+				lost = append(lost, []string{"tags", "labels", "peers", "ports", "evidence", "counts"}[i])
+			}
+		}
+	}
+	if d := cmp.Diff([]string{"tags", "labels", "peers", "ports", "evidence", "counts"}, slices.Compact(lost)); d != "" {
+		t.Error(d)
+	}
+	w := worst()
+	if a.PeersMore-w.PeersMore != int64(len(w.Peers)) || a.PortsMore != int64(len(w.Ports)) || a.EvidenceMore-w.EvidenceMore != int64(len(w.Evidence)) {
+		t.Errorf("what was dropped is not counted: %d, %d, %d", a.PeersMore, a.PortsMore, a.EvidenceMore)
+	}
+	b := encode(t, Options{}, w)
+	back, err := Parse(b)
+	if err != nil || len(back.Peers) < fewPeers || !bytes.Contains(b, []byte(`"is_truncated":true`)) {
+		t.Errorf("the worst alert takes %d bytes and names %d peers: %v", len(b), len(back.Peers), err)
+	}
+}
+
 func TestActivityIsNeeded(t *testing.T) {
 	if _, err := NewEncoder(Options{}).Append(nil, &Alert{}); err == nil {
 		t.Error("an alert without an activity was encoded")

@@ -99,7 +99,7 @@ func userRule() *Alert {
 
 // worst is an alert beyond every bound, in characters that JSON escapes.
 func worst() *Alert {
-	long := strings.Repeat("\x01", 10_000)
+	long := strings.Repeat("\x01", 3000)
 	w := &Alert{
 		UID: UID{0xff}, Sequence: 1 << 31, Activity: Update, Title: long, Sentence: long, FalseAlarm: long,
 		Severity: Critical, Detector: Detector{ID: long, Name: long, Version: long, Doc: long, Method: MethodRule},
@@ -107,7 +107,7 @@ func worst() *Alert {
 		Context:   Context{AccountID: long, Region: long, VPCID: long, SubnetID: long, InterfaceID: long, InstanceID: long},
 		PeersMore: 1 << 50, EvidenceMore: 1 << 50, Time: 1_772_440_000, First: 1_772_440_000, Last: 1_772_440_000,
 	}
-	for i := range 1000 {
+	for i := range 3000 {
 		a := flow.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)})
 		w.Peers = append(w.Peers, Peer{Addr: a, Note: long, Sessions: 1 << 60, Bytes: 1 << 60})
 		w.Ports = append(w.Ports, Port{6, uint16(i), 1})

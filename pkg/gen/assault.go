@@ -42,6 +42,9 @@ func newAssault(s *Stream, i int, a Attack) (assault, error) {
 		return x, fmt.Errorf("attacks[%d] (%s): no target that %s could reach: another host with an address of the same IP version is needed",
 			i, a.Kind, a.Source)
 	}
+	if s.sc.Attacks[i].Count == 0 && a.Kind == KindHostSweep {
+		x.Count = int64(len(x.hits)) // the attacker itself is none of them
+	}
 	x.truth = newTruth(s, &x)
 	return x, nil
 }
