@@ -328,6 +328,9 @@ func (p *partition) reconfigure(fs folds) error {
 		if err := n.Restore(b.AppendSnapshot(nil)); err != nil {
 			return fmt.Errorf("stage: handing partition %d bucket %d to the new configuration: %w", p.id, i, err)
 		}
+		if old, ok := b.Bucket.(Closer); ok {
+			old.Close()
+		}
 		b.Bucket, b.config, b.moved, b.dirty = n, hash, true, true
 		p.stats.switches++
 	}
