@@ -206,6 +206,28 @@ func (c *candidates) observe(r *flow.Record, cfg *OwnersConfig) {
 	if c.records < 1<<31 {
 		c.records++
 	}
+	c.narrow(r)
+	if c.addr[0] == c.addr[1] {
+		c.addr[1] = flow.Addr{}
+	}
+	if !c.addr[0].IsValid() {
+		*c = candidates{state: learnForward}
+		return
+	}
+	if c.state == learnOwned {
+		return
+	}
+	c.meet(src)
+	c.meet(dst)
+	if !c.addr[1].IsValid() && c.records >= uint32(cfg.MinRecords) && (c.told || c.count() >= cfg.MinPeers) {
+		c.state = learnOwned
+		c.peers = [maxPeers]flow.Addr{}
+	}
+}
+
+// narrow drops the candidates that a record rules out.
+func (c *candidates) narrow(r *flow.Record) {
+	src, dst := r.Src.Addr, r.Dst.Addr
 	// AWS writes the primary address over another one: where plain and pkt-
 	// differ, the plain one is the interface's, whatever else it forwards.
 	if r.PktSrc.IsValid() && r.PktSrc != src {
@@ -226,22 +248,6 @@ func (c *candidates) observe(r *flow.Record, cfg *OwnersConfig) {
 			c.keep(dst, flow.Addr{})
 		}
 		c.told = true
-	}
-	if c.addr[0] == c.addr[1] {
-		c.addr[1] = flow.Addr{}
-	}
-	if !c.addr[0].IsValid() {
-		*c = candidates{state: learnForward}
-		return
-	}
-	if c.state == learnOwned {
-		return
-	}
-	c.meet(src)
-	c.meet(dst)
-	if !c.addr[1].IsValid() && c.records >= uint32(cfg.MinRecords) && (c.told || c.count() >= cfg.MinPeers) {
-		c.state = learnOwned
-		c.peers = [maxPeers]flow.Addr{}
 	}
 }
 

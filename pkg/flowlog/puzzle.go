@@ -50,6 +50,24 @@ func puzzle(rows [][][]byte) verdict {
 		why: fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows))}
 }
 
+// additions names the columns from one on, where their values do.
+func (g *grid) additions(from int) {
+	var addrs []int
+	for c := from; c < len(g.name); c++ {
+		switch {
+		case g.all(c, func(v []byte) bool { return shaped("srcaddr", v) }):
+			addrs = append(addrs, c)
+		case len(g.rows) >= minPuzzle && !slices.Contains(g.name, "tcp-flags") && g.all(c, digits) && g.flags(c):
+			g.name[c] = "tcp-flags"
+		case !g.all(c, digits):
+			g.mark(c)
+		}
+	}
+	if len(addrs) == 2 && addrs[1] == addrs[0]+1 {
+		g.name[addrs[0]], g.name[addrs[1]] = "pkt-srcaddr", "pkt-dstaddr"
+	}
+}
+
 // enough reports whether more lines could hardly name more columns.
 func (g *grid) enough(names []string) bool {
 	return len(g.rows) >= minPuzzle && (!slices.Contains(names, "") || len(g.rows) >= maxWaiting/4)
@@ -81,20 +99,7 @@ func longer(rows [][][]byte) verdict {
 			return verdict{}
 		}
 	}
-	var addrs []int
-	for c := base.Len(); c < len(g.name); c++ {
-		switch {
-		case g.all(c, func(v []byte) bool { return shaped("srcaddr", v) }):
-			addrs = append(addrs, c)
-		case len(g.rows) >= minPuzzle && !slices.Contains(g.name, "tcp-flags") && g.all(c, digits) && g.flags(c):
-			g.name[c] = "tcp-flags"
-		case !g.all(c, digits):
-			g.mark(c)
-		}
-	}
-	if len(addrs) == 2 && addrs[1] == addrs[0]+1 {
-		g.name[addrs[0]], g.name[addrs[1]] = "pkt-srcaddr", "pkt-dstaddr"
-	}
+	g.additions(base.Len())
 	sure := g.enough(g.name)
 	f, err := newFormat(unnamed(g.name))
 	if err != nil {
@@ -305,21 +310,24 @@ func (g *grid) possible(a [5]int) bool {
 		if v[0] > 65535 || v[1] > 65535 || v[2] > 255 || v[3] == 0 || !plausible(v[3], v[4]) {
 			return false
 		}
-		switch uint8(v[2]) {
-		case 6, 17:
-			if v[0] == 0 && v[1] == 0 {
-				return false
-			}
-		case 1, 58:
-			if v[0] != 0 || v[1] != 0 {
-				return false
-			}
-		case 2, 4, 41, 46, 47, 50, 51, 88, 89, 103, 112, 115, 132, 136:
-		default:
-			return false // no protocol of real traffic (IANA)
+		if !fitting(uint8(v[2]), v[0], v[1]) {
+			return false
 		}
 	}
 	return true
+}
+
+// fitting reports whether a protocol of real traffic (IANA) can have the ports.
+func fitting(protocol uint8, src, dst uint64) bool {
+	switch protocol {
+	case 6, 17:
+		return src != 0 || dst != 0
+	case 1, 58:
+		return src == 0 && dst == 0
+	case 2, 4, 41, 46, 47, 50, 51, 88, 89, 103, 112, 115, 132, 136:
+		return true
+	}
+	return false
 }
 
 // assign names all columns, the remaining numbers by what only they can be:

@@ -46,15 +46,8 @@ func shaped(name string, v []byte) bool {
 	if len(v) == 1 && v[0] == '-' {
 		return !required(name)
 	}
-	for i := range prefixes {
-		if prefixes[i].field == name {
-			return bytes.HasPrefix(v, []byte(prefixes[i].prefix))
-		}
-	}
-	for i := range closed {
-		if closed[i].field == name {
-			return slices.Contains(closed[i].values, string(v))
-		}
+	if ok, listed := shapedList(name, v); listed {
+		return ok
 	}
 	s, _ := lookup(name)
 	switch s.op {
@@ -62,17 +55,32 @@ func shaped(name string, v []byte) bool {
 		var a flow.Addr
 		return anyAddress(&a, v, 0) == len(v)
 	case opStart, opEnd:
-		return digits(v) && flow.Time(value64(v)) >= MinTime && flow.Time(value64(v)) < MaxTime
-	case opVersion:
-		return digits(v) && value64(v) >= 2 && value64(v) <= 11
+		return digits(v) && within(value64(v), uint64(MinTime), uint64(MaxTime)-1)
 	case opAccount:
 		return digits(v) || string(v) == "unknown"
+	case opVersion:
+		return digits(v) && within(value64(v), 2, 11)
 	default:
 		if s.op >= opPackets {
 			return digits(v) && value64(v) <= numMax[s.op]
 		}
 		return shapedText(name, v)
 	}
+}
+
+// shapedList judges the fields whose prefix or whose values are known.
+func shapedList(name string, v []byte) (ok, listed bool) {
+	for i := range prefixes {
+		if prefixes[i].field == name {
+			return bytes.HasPrefix(v, []byte(prefixes[i].prefix)), true
+		}
+	}
+	for i := range closed {
+		if closed[i].field == name {
+			return slices.Contains(closed[i].values, string(v)), true
+		}
+	}
+	return false, false
 }
 
 // shapedText judges the text fields that have a form but no closed set.
@@ -105,3 +113,5 @@ func digits(v []byte) bool {
 	_, j := number(v, 0)
 	return j == len(v) && j > 0 && j <= 19
 }
+
+func within(v, low, high uint64) bool { return v >= low && v <= high }

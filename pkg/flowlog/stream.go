@@ -69,6 +69,7 @@ func (c *counter) Read(p []byte) (int, error) {
 
 func (d *Decoder) stream(s *source, l *lines) error {
 	var doc []byte // the start of a JSON document that spans lines
+	var open brackets
 	for first := true; ; first = false {
 		line, ok := l.next()
 		if !ok {
@@ -81,7 +82,7 @@ func (d *Decoder) stream(s *source, l *lines) error {
 			if continues(doc, line) && len(doc)+len(line) < l.maxJSON {
 				doc = append(append(doc, '\n'), line...)
 				s.origin.Line++
-				if balanced(doc) {
+				if open.feed(line) {
 					d.documents(s, doc)
 					doc = nil
 				}
@@ -90,28 +91,36 @@ func (d *Decoder) stream(s *source, l *lines) error {
 			d.documents(s, doc) // damaged: it says so itself
 			doc = nil
 		}
-		s.origin.Line, s.mark = s.origin.Line+1, s.seen
-		switch {
-		case l.long:
-			d.refuseWhole(s, line, ClassSize, fmt.Sprintf("a part of a line that is longer than %d bytes; raise max line if such lines are real", l.max))
-			if !l.ended {
-				s.origin.Line--
-			}
-		case l.err != nil && l.ended:
-			d.refuseWhole(s, line, ClassCompress, "the input ended in the middle of this line: "+l.err.Error())
-		case isJSON(line) && !balanced(line):
-			doc = append([]byte(nil), line...)
-		case isJSON(line):
-			d.documents(s, line)
-		default:
-			d.step(s)
-			d.line(s, line)
-		}
+		doc, open = d.streamLine(s, l, line), brackets{}
+		open.feed(doc)
 	}
 	if doc != nil {
 		d.documents(s, doc)
 	}
 	return l.err
+}
+
+// streamLine takes the next line of a stream. When the line begins a JSON
+// document that it does not end, it returns a copy to be continued.
+func (d *Decoder) streamLine(s *source, l *lines, line []byte) (doc []byte) {
+	s.origin.Line, s.mark = s.origin.Line+1, s.seen
+	switch {
+	case l.long:
+		d.refuseWhole(s, line, ClassSize, fmt.Sprintf("a part of a line that is longer than %d bytes; raise max line if such lines are real", l.max))
+		if !l.ended {
+			s.origin.Line-- // its other parts are of the same line
+		}
+	case l.err != nil && l.partial:
+		d.refuseWhole(s, line, ClassCompress, "the input ended in the middle of this line: "+l.err.Error())
+	case isJSON(line) && !new(brackets).feed(line):
+		return bytes.Clone(line)
+	case isJSON(line):
+		d.documents(s, line)
+	default:
+		d.step(s)
+		d.line(s, line)
+	}
+	return nil
 }
 
 func isJSON(line []byte) bool {
@@ -135,23 +144,30 @@ func continues(doc, line []byte) bool {
 	return false
 }
 
-// balanced reports whether all braces and brackets of b are closed.
-func balanced(b []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
+// brackets counts the open braces and brackets of a text that comes in pieces.
+type brackets struct {
+	depth           int
+	quoted, escaped bool
+}
+
+// feed goes on with the text, and reports whether all brackets are closed.
+func (k *brackets) feed(b []byte) bool {
+	for _, c := range b {
+		switch {
+		case k.escaped:
+			k.escaped = false
+		case k.quoted && c == '\\':
+			k.escaped = true
 		case c == '"':
-			quoted = !quoted
-		case quoted:
+			k.quoted = !k.quoted
+		case k.quoted:
 		case c == '{' || c == '[':
-			depth++
+			k.depth++
 		case c == '}' || c == ']':
-			depth--
+			k.depth--
 		}
 	}
-	return depth <= 0 && !quoted
+	return k.depth <= 0 && !k.quoted
 }
 
 // lines reads lines with LF, CR or CRLF at their end.
@@ -164,18 +180,21 @@ type lines struct {
 	max, maxJSON int
 	long         bool // the line returned is a part of one that is too long
 	ended        bool // its end was in it, or the input ended
+	partial      bool // the input ended before its end
 }
 
 // next returns the next line; its bytes live until the call after.
 func (l *lines) next() (line []byte, ok bool) {
 	wasLong := l.long && !l.ended
-	for {
+	for seen := 0; ; { // of the line, without an end; scanned once only
 		b := l.buf[l.lo:l.hi]
 		limit := l.max
 		if !wasLong && isJSON(b[:min(len(b), 64)]) {
 			limit = max(l.max, l.maxJSON)
 		}
-		switch i, n := lineEnd(b, l.eof); {
+		i, n := lineEnd(b[seen:], l.eof)
+		i += seen
+		switch {
 		case n > 0 && i <= limit:
 			l.lo += i + n
 			l.long, l.ended = wasLong, true
@@ -186,9 +205,10 @@ func (l *lines) next() (line []byte, ok bool) {
 			return b[:limit], true
 		case l.eof:
 			l.lo = l.hi
-			l.long, l.ended = wasLong, true
+			l.long, l.ended, l.partial = wasLong, true, true
 			return b, len(b) > 0
 		}
+		seen = max(0, len(b)-1) // its last byte may be the CR of a CRLF
 		l.fill()
 	}
 }

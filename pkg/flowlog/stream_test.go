@@ -129,7 +129,11 @@ func TestStreamErrors(t *testing.T) {
 		t.Error(err)
 	}
 	broken := errors.New("broken pipe")
-	k, err := stream(t, Config{}, io.MultiReader(strings.NewReader(lineV2+"\n"+lineV2[:40]), iotest.ErrReader(broken)))
+	k, err := stream(t, Config{}, io.MultiReader(strings.NewReader(lineV2+"\n"+lineV2+"\n"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) || len(k.records) != 2 || len(k.rejects) != 0 {
+		t.Errorf("whole lines before an error are lines: %v %+v", err, k)
+	}
+	k, err = stream(t, Config{}, io.MultiReader(strings.NewReader(lineV2+"\n"+lineV2[:40]), iotest.ErrReader(broken)))
 	if !errors.Is(err, broken) || len(k.records) != 1 || len(k.rejects) != 1 || string(k.rejects[0].Raw) != lineV2[:40] {
 		t.Errorf("%v %+v", err, k)
 	}
