@@ -13,15 +13,16 @@ import (
 // BeaconTuning are the thresholds of beacon.
 type BeaconTuning struct {
 	// Score from which it is a beacon: RITA's bands are 50, 70, 90, 100.
-	Score float64
+	Score float64 `yaml:"score"`
 	// Beats is how many sessions at different seconds are needed to judge,
 	// Span over how many seconds they must lie, Memory for how long they count.
-	Beats        int64
-	Span, Memory int64
+	Beats  int64 `yaml:"beats"`
+	Span   int64 `yaml:"span_seconds"`
+	Memory int64 `yaml:"memory_seconds"`
 	// Ignore are UDP and TCP ports whose protocol is regular by design.
-	Ignore []uint16
+	Ignore []uint16 `yaml:"ignore"`
 	// Usual are ports at which a beacon is more likely software than malware.
-	Usual []uint16
+	Usual []uint16 `yaml:"usual"`
 }
 
 // defaultBeacon: RITA's middle band and day of memory. RITA asks for 4

@@ -14,16 +14,19 @@ type BruteTuning struct {
 	// Attempts that one source makes at one login service within Window
 	// seconds. From our own networks, where administration tools log in often,
 	// within two panes, or AttemptsOurs within Window.
-	Attempts, AttemptsOurs int64
-	Window                 int64
+	Attempts     int64 `yaml:"attempts"`
+	AttemptsOurs int64 `yaml:"attempts_ours"`
+	Window       int64 `yaml:"window_seconds"`
 	// Alike is the share of the attempts, in percent, whose client packets
 	// must lie within 10 % of the commonest number.
-	Alike int64
+	Alike int64 `yaml:"alike"`
 	// MinPackets and MaxPackets bound that number: less is no attempt to log
 	// in, more is a session of work.
-	MinPackets, MaxPackets int64
+	MinPackets int64 `yaml:"min_packets"`
+	MaxPackets int64 `yaml:"max_packets"`
 	// Hosts and SprayAttempts: one source at the same service of many hosts.
-	Hosts, SprayAttempts int64
+	Hosts         int64 `yaml:"hosts"`
+	SprayAttempts int64 `yaml:"spray_attempts"`
 }
 
 // defaultBrute: 10 alike in a row are Nemea's and SSHCure's streak, 9 of Slips;

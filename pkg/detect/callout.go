@@ -13,17 +13,17 @@ import (
 type CalloutTuning struct {
 	// Usual are the ports at which servers and people ordinarily use services
 	// of the Internet. A new destination at any other is told at once.
-	Usual []uint16
+	Usual []uint16 `yaml:"usual"`
 	// Remote are ports of remote administration: also told at once.
-	Remote []uint16
+	Remote []uint16 `yaml:"remote"`
 	// Learn is for how many seconds a host must have been seen before a new
 	// destination at a usual port means anything, and Quiet how many new ones
 	// it may have had a day for that: a host that people browse from has many.
-	Learn int64
-	Quiet int64
+	Learn int64 `yaml:"learn_seconds"`
+	Quiet int64 `yaml:"quiet"`
 	// Forget is how many seconds a destination stays known.
-	Forget int64
-	Every  int64
+	Forget int64 `yaml:"forget_seconds"`
+	Every  int64 `yaml:"every_seconds"`
 }
 
 // defaultCallout: web, mail submission and retrieval, time, DNS.

@@ -11,11 +11,11 @@ import (
 type CraftedTuning struct {
 	// Every is how many seconds lie at least between two statements of a
 	// roll-up that only has new names.
-	Every int64
+	Every int64 `yaml:"every_seconds"`
 	// Targets is how many addresses one of our own hosts must have sent
 	// crafted packets to in a day. One alone may be what a log without
 	// tcp-flags shows of a closed connection.
-	Targets int64
+	Targets int64 `yaml:"targets"`
 }
 
 func defaultCrafted() CraftedTuning { return CraftedTuning{Every: 900, Targets: 3} }

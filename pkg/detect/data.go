@@ -11,15 +11,16 @@ import (
 // DataTuning are the thresholds of data-excess.
 type DataTuning struct {
 	// Bytes to the outside in a pane below which nothing is ever an excess.
-	Bytes int64
+	Bytes int64 `yaml:"bytes"`
 	// Ratio to the host's own course (its 95th percentile) that is an excess.
-	Ratio float64
+	Ratio float64 `yaml:"ratio"`
 	// History is how many panes with such traffic the course must have, of
 	// the last Memory seconds. A younger host is judged by Young bytes alone.
-	History, Memory int64
-	Young           int64
+	History int64 `yaml:"history"`
+	Memory  int64 `yaml:"memory_seconds"`
+	Young   int64 `yaml:"young"`
 	// Upload is by how much a peer must have got more than it gave.
-	Upload float64
+	Upload float64 `yaml:"upload"`
 }
 
 // defaultData: labelled exfiltrations peak at 10 to 30 MB in 5 min where the

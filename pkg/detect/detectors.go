@@ -2,7 +2,25 @@ package detect
 
 // Detectors returns every detector of the project, with the thresholds of set.
 func Detectors(set *Settings) []Detector {
-	t := &set.Tuning
+	base := detectorsOf(&set.Tuning)
+	if len(set.Overrides) == 0 {
+		return base
+	}
+	byNet := make([][]Detector, len(set.Overrides))
+	for i := range set.Overrides {
+		byNet[i] = detectorsOf(&set.Overrides[i].Tuning)
+	}
+	for i := range base {
+		d := overridden{Detector: base[i], set: set}
+		for _, list := range byNet {
+			d.others = append(d.others, list[i])
+		}
+		base[i] = d
+	}
+	return base
+}
+
+func detectorsOf(t *Tuning) []Detector {
 	return []Detector{
 		callout{t.Callout},
 		beacon{t.Beacon},
@@ -19,4 +37,25 @@ func Detectors(set *Settings) []Detector {
 		listed{t.Lists},
 		gap{t.Gap},
 	}
+}
+
+// overridden is a detector with other thresholds for some networks.
+type overridden struct {
+	Detector
+	set    *Settings
+	others []Detector // by override
+}
+
+// detectorFor returns the detector whose thresholds hold for an entity.
+func detectorFor(d Detector, e Entity) Detector {
+	o, ok := d.(overridden)
+	if !ok || !e.Addr.IsValid() {
+		return d
+	}
+	for i := range o.set.Overrides {
+		if containsIP(o.set.Overrides[i].Nets, e.Addr.IP()) {
+			return o.others[i]
+		}
+	}
+	return d
 }

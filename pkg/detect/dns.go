@@ -11,10 +11,10 @@ import (
 // DNSTuning are the settings of external-dns.
 type DNSTuning struct {
 	// Resolvers are those that our hosts may use.
-	Resolvers []netip.Prefix
+	Resolvers []netip.Prefix `yaml:"resolvers"`
 	// Bytes out in a pane above which DNS carries more than questions: 1 MB in
 	// 300 s are 40 questions a second of 80 bytes.
-	Bytes int64
+	Bytes int64 `yaml:"bytes"`
 }
 
 func defaultDNS() DNSTuning { return DNSTuning{Bytes: 1 << 20} }

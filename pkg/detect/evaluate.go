@@ -138,7 +138,7 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 	for i, d := range v.detectors {
 		s := e.states[i]
 		if s == nil {
-			if !d.Wants(e.id, p) {
+			if d = detectorFor(d, e.id); !d.Wants(e.id, p) {
 				continue
 			}
 			s = d.New() // Early changes nothing, so it need not be kept
@@ -200,7 +200,7 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 	in := Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
 	for i, d := range v.detectors {
 		if e.states[i] == nil {
-			if !d.Wants(e.id, p.final) {
+			if d = detectorFor(d, e.id); !d.Wants(e.id, p.final) {
 				continue
 			}
 			e.states[i] = d.New()

@@ -131,7 +131,7 @@ func (v *Evaluator) readEntity(r *window.Reader, at []int) (*entity, error) {
 		if i < 0 {
 			continue
 		}
-		e.states[i] = v.detectors[i].New()
+		e.states[i] = detectorFor(v.detectors[i], e.id).New()
 		e.states[i].Restore(state)
 		if err := state.Close(); err != nil {
 			return nil, fmt.Errorf("detector %s of %s: %w", v.specs[i].ID, e.id, err)

@@ -13,16 +13,17 @@ import (
 type ExcessTuning struct {
 	// Sessions is the least number that is ever an excess: in Window seconds
 	// beside other sources, in a pane beside the source's own history.
-	Sessions int64
-	Window   int64
+	Sessions int64 `yaml:"sessions"`
+	Window   int64 `yaml:"window_seconds"`
 	// Peers is how many other sources there must be to compare with.
-	Peers int64
+	Peers int64 `yaml:"peers"`
 	// Ratio is by how much the other sources' 90th percentile, or the
 	// source's own 95th, must be exceeded.
-	Ratio float64
+	Ratio float64 `yaml:"ratio"`
 	// History is how many panes the source's own course must have, of the
 	// last Memory seconds.
-	History, Memory int64
+	History int64 `yaml:"history"`
+	Memory  int64 `yaml:"memory_seconds"`
 }
 
 func defaultExcess() ExcessTuning {

@@ -13,8 +13,8 @@ type GapTuning struct {
 	// Busy is how many panes with traffic in a row make an interface one that
 	// is never silent; Silent is after how many seconds without any it is a
 	// gap.
-	Busy   int64
-	Silent int64
+	Busy   int64 `yaml:"busy"`
+	Silent int64 `yaml:"silent_seconds"`
 }
 
 // defaultGap: half a day without one quiet pane, then an hour of silence.

@@ -13,10 +13,11 @@ import (
 type ServiceTuning struct {
 	// Learn is for how many seconds an address must have been seen before a
 	// new service means anything; Forget is how long a service stays known.
-	Learn, Forget int64
+	Learn  int64 `yaml:"learn_seconds"`
+	Forget int64 `yaml:"forget_seconds"`
 	// Clients is how many different ones must ask within a pane for a port
 	// that the address does not serve.
-	Clients int64
+	Clients int64 `yaml:"clients"`
 }
 
 // defaultServices: a day shows nightly jobs, two weeks the fortnightly ones; a

@@ -14,18 +14,22 @@ import (
 type ScanTuning struct {
 	// Ports of one host, and Hosts at one port, that a source asked for in
 	// vain within Memory seconds.
-	Ports, Hosts int64
-	Memory       int64
+	Ports  int64 `yaml:"ports"`
+	Hosts  int64 `yaml:"hosts"`
+	Memory int64 `yaml:"memory_seconds"`
 	// Theta0 and Theta1 are the chances that a first contact of an ordinary
 	// source, and of a scanner, succeeds; FalsePositive and Detection the
 	// wanted chances of the random walk (Jung et al. 2004).
-	Theta0, Theta1, FalsePositive, Detection float64
+	Theta0        float64 `yaml:"theta0"`
+	Theta1        float64 `yaml:"theta1"`
+	FalsePositive float64 `yaml:"false_positive"`
+	Detection     float64 `yaml:"detection"`
 	// WalkOurs is how many straight failures decide for a host of ours, which
 	// makes many more contacts in its life than a source from outside.
-	WalkOurs float64
+	WalkOurs float64 `yaml:"walk_ours"`
 	// Every is how many seconds lie at least between two statements of a
 	// roll-up that only has new names.
-	Every int64
+	Every int64 `yaml:"every_seconds"`
 }
 
 // defaultScan: Jung's values, by which 4 straight failures decide; 10 ports are

@@ -142,7 +142,9 @@ var scenarios = []struct {
 	}, func(w world) []shot { return uploads(w, 60, 30e6) }}, // a backup that always runs
 	{"traffic-surge", func(w world) []shot {
 		return append(visitors(w, 20, 20, 100), visitorsAt(w, t0.Add(21*300), 400, 100)...)
-	}, func(w world) []shot { return append(visitors(w, 20, 200, 200), visitorsAt(w, t0.Add(21*300), 400, 200)...) }},
+	}, func(w world) []shot {
+		return append(visitors(w, 20, 200, 200), visitorsAt(w, t0.Add(21*300), 400, 200)...)
+	}},
 	{"crafted-probe", func(w world) []shot {
 		return []shot{w.failed(t0+60, w.theirs(1), w.ours(1), 23, 2, 40)}
 	}, func(w world) []shot { // an ordinary attempt, and late packets of a server

@@ -36,6 +36,15 @@ type Settings struct {
 	Disabled []string
 
 	Tuning Tuning
+	// Overrides hold other thresholds for entities of some networks; the first
+	// that contains an address decides.
+	Overrides []Override
+}
+
+// Override is a Tuning for the addresses of some networks.
+type Override struct {
+	Nets   []netip.Prefix
+	Tuning Tuning
 }
 
 // DefaultSettings returns the settings whose sources docs/alerts states.

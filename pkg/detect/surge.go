@@ -10,15 +10,20 @@ import (
 // SurgeTuning are the thresholds of traffic-surge.
 type SurgeTuning struct {
 	// Packets, Sessions in a pane below which nothing is ever a surge.
-	Packets, Sessions int64
+	Packets  int64 `yaml:"packets"`
+	Sessions int64 `yaml:"sessions"`
 	// Ratio to the address's own course (its 95th percentile) of packets or
 	// sessions, together with Sources times as many clients; or Alone times
 	// the packets or sessions without more clients.
-	Ratio, Sources, Alone float64
+	Ratio   float64 `yaml:"ratio"`
+	Sources float64 `yaml:"sources"`
+	Alone   float64 `yaml:"alone"`
 	// History is how many panes the course must have, of the last Memory
 	// seconds. A younger address is judged by YoungSessions and YoungPackets.
-	History, Memory             int64
-	YoungSessions, YoungPackets int64
+	History       int64 `yaml:"history"`
+	Memory        int64 `yaml:"memory_seconds"`
+	YoungSessions int64 `yaml:"young_sessions"`
+	YoungPackets  int64 `yaml:"young_packets"`
 }
 
 // defaultSurge: four times the bytes and four times the sources are Nemea's

@@ -1,9 +1,10 @@
 package detector
 
 import (
+	"time"
+
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/config"
-	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 )
@@ -12,6 +13,11 @@ import (
 type Config struct {
 	service.Common `yaml:",inline"`
 	Alerts         Alerts `yaml:"alerts"`
+	// Tuning is the path of the file that users tune the detectors with (see
+	// Tuning for its keys); empty: the defaults. It is looked at every
+	// TuningEvery, and a valid change takes effect without a restart.
+	Tuning      string        `yaml:"tuning"`
+	TuningEvery time.Duration `yaml:"tuning_every"`
 }
 
 // Alerts says how alerts are written.
@@ -27,8 +33,9 @@ type Alerts struct {
 // Default writes OCSF 1.8.
 func Default() Config {
 	return Config{
-		Common: service.DefaultCommon(),
-		Alerts: Alerts{Format: "ocsf", SchemaVersion: "1.8.0", DocsBase: alert.DefaultDocsBase},
+		Common:      service.DefaultCommon(),
+		TuningEvery: 10 * time.Second,
+		Alerts:      Alerts{Format: "ocsf", SchemaVersion: "1.8.0", DocsBase: alert.DefaultDocsBase},
 	}
 }
 
@@ -40,6 +47,7 @@ func (c *Config) Validate() error {
 	p.Check(err == nil, "alerts.format: %v", err)
 	_, err = alert.ParseSchema(c.Alerts.SchemaVersion)
 	p.Check(err == nil, "alerts.schema_version: %v", err)
+	p.Check(c.TuningEvery > 0, "tuning_every: %v must be more than 0", c.TuningEvery)
 	return p.Err()
 }
 
@@ -55,10 +63,4 @@ func (c *Config) encoder() (*alert.Encoder, error) {
 	}
 	names := stage.Topics{Prefix: c.Pipeline.Prefix}
 	return alert.NewEncoder(alert.Options{Format: format, Schema: schema, DocsBase: c.Alerts.DocsBase, Topic: names.Name(stage.AlertsTopic)}), nil
-}
-
-// settings is everything that the folds depend on.
-func (c *Config) settings() *detect.Settings {
-	s := detect.DefaultSettings()
-	return &s
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/segmentio/encoding/json"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
@@ -33,7 +34,15 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	if err != nil {
 		return err
 	}
-	canonical, err := json.Marshal(foldConfig{Version: foldVersion, Settings: *cfg.settings()})
+	r := newReloader(cfg.Tuning, tel)
+	return r.run(ctx, cfg.TuningEvery, func(ctx context.Context, set *detect.Settings) error {
+		return runFolds(ctx, combining, evaluating, encoder, set)
+	})
+}
+
+// runFolds runs both stages under the given settings.
+func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, set *detect.Settings) error {
+	canonical, err := json.Marshal(foldConfig{Version: foldVersion, Settings: *set})
 	if err != nil {
 		return fmt.Errorf("detect: %w", err)
 	}
