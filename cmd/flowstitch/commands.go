@@ -6,6 +6,7 @@ func commands() []command {
 	return []command{
 		runCommand(),
 		genCommand(),
+		benchCommand(),
 		readCommand(),
 		decodeCommand(),
 		queryCommand(),

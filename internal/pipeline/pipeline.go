@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/pprof"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -44,11 +45,21 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return ingester.Run(ctx, cfg.Ingest, tel) })
-	g.Go(func() error { return sessionizer.Run(ctx, cfg.Sessionize, tel) })
-	g.Go(func() error { return detector.Run(ctx, cfg.Detect, tel) })
+	start := func(name string, run func(context.Context) error) {
+		g.Go(func() (err error) {
+			pprof.Do(ctx, pprof.Labels(StageLabel, name), func(ctx context.Context) { err = run(ctx) })
+			return err
+		})
+	}
+	start("ingest", func(ctx context.Context) error { return ingester.Run(ctx, cfg.Ingest, tel) })
+	start("sessionize", func(ctx context.Context) error { return sessionizer.Run(ctx, cfg.Sessionize, tel) })
+	start("detect", func(ctx context.Context) error { return detector.Run(ctx, cfg.Detect, tel) })
 	return g.Wait()
 }
+
+// StageLabel is the profiler label by which the goroutines of the services can
+// be told apart in a CPU profile.
+const StageLabel = "stage"
 
 // Finished reports whether everything that finite sources had to give has been
 // judged: the clock of every partition of the last stage stands at the end of time.

@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+
+	"github.com/google/pprof/profile"
+
+	"github.com/flowstitch/flowstitch/internal/pipeline"
+)
+
+// Owners of code, as costs are shared out.
+const (
+	OwnerOurs    = "flowstitch"
+	OwnerClient  = "kafka client"
+	OwnerBroker  = "embedded broker"
+	OwnerLibs    = "libraries"
+	OwnerRuntime = "runtime and kernel"
+)
+
+// share is a cost by stage and by owner.
+type share struct {
+	byStage, byOwner map[string]float64
+	byBoth           map[[2]string]float64
+	total            float64
+}
+
+// readProfile sums the values of a profile whose sample type has this name.
+func readProfile(raw []byte, sampleType string) (*share, error) {
+	p, err := profile.ParseData(raw)
+	if err != nil {
+		return nil, fmt.Errorf("bench: reading a profile: %w", err)
+	}
+	at := -1
+	for i, t := range p.SampleType {
+		if t.Type == sampleType {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("bench: the profile has no %s", sampleType)
+	}
+	s := &share{byStage: map[string]float64{}, byOwner: map[string]float64{}, byBoth: map[[2]string]float64{}}
+	for _, sample := range p.Sample {
+		v := float64(sample.Value[at])
+		stage := "other"
+		if l := sample.Label[pipeline.StageLabel]; len(l) > 0 {
+			stage = l[0]
+		}
+		owner := ownerOf(sample)
+		s.byStage[stage] += v
+		s.byOwner[owner] += v
+		s.byBoth[[2]string{stage, owner}] += v
+		s.total += v
+	}
+	return s, nil
+}
+
+// ownerOf is the owner of the innermost frame that is no standard library.
+func ownerOf(s *profile.Sample) string {
+	for _, loc := range s.Location {
+		for _, l := range loc.Line {
+			if o := owner(l.Function.Name); o != "" {
+				return o
+			}
+		}
+	}
+	return OwnerRuntime
+}
+
+func owner(function string) string {
+	switch {
+	case strings.HasPrefix(function, "github.com/twmb/franz-go/pkg/kfake"):
+		return OwnerBroker
+	case strings.HasPrefix(function, "github.com/twmb/franz-go"):
+		return OwnerClient
+	case strings.HasPrefix(function, "github.com/flowstitch/flowstitch/internal/bench"), strings.HasPrefix(function, "github.com/flowstitch/flowstitch/pkg/gen"):
+		return "" // the generator is told apart by its label
+	case strings.HasPrefix(function, "github.com/flowstitch/"):
+		return OwnerOurs
+	case strings.Contains(strings.SplitN(function, "/", 2)[0], "."):
+		if strings.Contains(function, "/") {
+			return OwnerLibs
+		}
+	}
+	return "" // the standard library: its caller pays
+}
+
+// cpuProfile runs f under the CPU profiler.
+func cpuProfile(f func() error) (raw []byte, err error) {
+	var b bytes.Buffer
+	if err := pprof.StartCPUProfile(&b); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return b.Bytes(), err
+}
+
+// allocProfile is everything allocated so far, by the heap profiler's samples.
+func allocProfile() (*share, error) {
+	runtime.GC()
+	var b bytes.Buffer
+	if err := pprof.Lookup("allocs").WriteTo(&b, 0); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	return readProfile(b.Bytes(), "alloc_space")
+}

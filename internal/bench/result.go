@@ -1,0 +1,246 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// Result is what a run cost. Rates are records of flow logs a second.
+type Result struct {
+	Header Header           `json:"header"`
+	Total  Total            `json:"total"`
+	Stages []StageCost      `json:"stages"`
+	Owners []OwnerCost      `json:"owners"`
+	Topics []TopicCost      `json:"topics"`
+	Commit map[string]Delay `json:"commit_seconds"`
+	Alert  *Delay           `json:"alert_seconds,omitempty"`
+}
+
+// Header says what ran where.
+type Header struct {
+	When           time.Time `json:"when"`
+	CPUs           int       `json:"cpus"`
+	Arch           string    `json:"arch"`
+	Go             string    `json:"go"`
+	Version        string    `json:"version"`
+	Broker         string    `json:"broker"`
+	Partitions     int32     `json:"partitions"`
+	Slots          int       `json:"slots"`
+	CommitInterval string    `json:"commit_interval"`
+	Rate           float64   `json:"rate"`
+	Shape          any       `json:"shape"`
+}
+
+// Total is the whole process, the embedded broker and the generator included.
+type Total struct {
+	Flows            int64   `json:"flows"`
+	InputBytes       int64   `json:"input_bytes"`
+	Seconds          float64 `json:"seconds"`
+	FlowsPerSecond   float64 `json:"flows_per_second"`
+	FlowsPerCore     float64 `json:"flows_per_second_per_core"`
+	CPUPerMillion    float64 `json:"cpu_seconds_per_million_flows"`
+	AllocPerFlow     float64 `json:"alloc_bytes_per_flow"`
+	OurAllocPerFlow  float64 `json:"our_alloc_bytes_per_flow"`
+	PeakMemory       int64   `json:"peak_memory_bytes"`
+	WrittenPerInByte float64 `json:"written_bytes_per_input_byte"`
+	Alerts           int     `json:"alert_records"`
+	LargestTable     float64 `json:"table_bytes_at_end"`
+}
+
+// StageCost is what one stage took of the processor.
+type StageCost struct {
+	Stage         string  `json:"stage"`
+	CPUPerMillion float64 `json:"cpu_seconds_per_million_flows"`
+	Share         float64 `json:"share"`
+	FlowsPerCore  float64 `json:"flows_per_second_per_core"`
+}
+
+// OwnerCost is what one owner's code took.
+type OwnerCost struct {
+	Owner        string  `json:"owner"`
+	Share        float64 `json:"cpu_share"`
+	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
+}
+
+// TopicCost is what was produced to one topic, before compression.
+type TopicCost struct {
+	Topic     string  `json:"topic"`
+	Records   float64 `json:"records"`
+	Bytes     float64 `json:"bytes"`
+	PerInByte float64 `json:"per_input_byte"`
+}
+
+// Delay is a distribution in seconds.
+type Delay struct {
+	N   int     `json:"n"`
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+}
+
+func (r *run) result(cpu, before, after *share, cpuSeconds, allocBytes float64) *Result {
+	given, bytes, first := r.src.progress()
+	seconds := r.ended.Sub(first).Seconds()
+	millions := float64(given) / 1e6
+	p := r.o.Pipeline.Detect.Pipeline
+	out := &Result{
+		Header: Header{
+			When: time.Now().UTC().Truncate(time.Second), CPUs: runtime.GOMAXPROCS(0), Arch: runtime.GOARCH, Go: runtime.Version(), Version: telemetry.Version(),
+			Broker: r.o.Broker, Partitions: p.Partitions, Slots: p.Slots, CommitInterval: p.CommitInterval.String(), Rate: r.o.Rate, Shape: r.o.Shape,
+		},
+		Total: Total{
+			Flows: given, InputBytes: bytes, Seconds: seconds, FlowsPerSecond: float64(given) / seconds,
+			FlowsPerCore: float64(given) / cpuSeconds, CPUPerMillion: cpuSeconds / millions,
+			AllocPerFlow: allocBytes / float64(given), PeakMemory: peakMemory(), Alerts: r.alerts,
+		},
+		Commit: map[string]Delay{},
+	}
+	allocs := map[string]float64{}
+	for owner, v := range after.byOwner {
+		allocs[owner] = v - before.byOwner[owner]
+	}
+	out.Total.OurAllocPerFlow = allocs[OwnerOurs] / float64(given)
+	for _, stage := range byValue(cpu.byStage) {
+		v := cpu.byStage[stage] / cpu.total
+		cost := StageCost{Stage: stage, CPUPerMillion: v * cpuSeconds / millions, Share: v}
+		cost.FlowsPerCore = 1e6 / cost.CPUPerMillion
+		out.Stages = append(out.Stages, cost)
+	}
+	for _, owner := range byValue(cpu.byOwner) {
+		out.Owners = append(out.Owners, OwnerCost{owner, cpu.byOwner[owner] / cpu.total, allocs[owner] / float64(given)})
+	}
+	r.topics(out)
+	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_commit_seconds") {
+		out.Commit[stageOf(m)] = histogram(m.GetHistogram())
+	}
+	if len(r.delays) > 0 {
+		out.Alert = quantiles(r.delays)
+	}
+	return out
+}
+
+func (r *run) topics(out *Result) {
+	bytes, records := map[string]float64{}, map[string]float64{}
+	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_bytes_out_total") {
+		bytes[pipeline.Label(m, "topic")] += m.GetCounter().GetValue()
+	}
+	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_records_out_total") {
+		records[pipeline.Label(m, "topic")] += m.GetCounter().GetValue()
+	}
+	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_ledger_bytes_total") {
+		bytes[stageOf(m)+".ledger"] += m.GetCounter().GetValue()
+	}
+	in := float64(out.Total.InputBytes)
+	for _, topic := range byValue(bytes) {
+		out.Topics = append(out.Topics, TopicCost{topic, records[topic], bytes[topic], bytes[topic] / in})
+		out.Total.WrittenPerInByte += bytes[topic] / in
+	}
+}
+
+func stageOf(m *dto.Metric) string {
+	name := pipeline.Label(m, "service")
+	if s := pipeline.Label(m, "stage"); s != "" {
+		name += "." + s
+	}
+	return name
+}
+
+func byValue(m map[string]float64) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if m[a] != m[b] {
+			return int(math.Copysign(1, m[b]-m[a]))
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+}
+
+func quantiles(d []time.Duration) *Delay {
+	slices.Sort(d)
+	at := func(q float64) float64 { return d[min(len(d)-1, int(q*float64(len(d))))].Seconds() }
+	return &Delay{N: len(d), P50: at(0.5), P99: at(0.99)}
+}
+
+// histogram gives the upper bounds of the buckets that hold the quantiles.
+func histogram(h *dto.Histogram) Delay {
+	n := h.GetSampleCount()
+	at := func(q float64) float64 {
+		for _, b := range h.GetBucket() {
+			if float64(b.GetCumulativeCount()) >= q*float64(n) {
+				return b.GetUpperBound()
+			}
+		}
+		return math.MaxFloat64
+	}
+	return Delay{N: int(n), P50: at(0.5), P99: at(0.99)}
+}
+
+// WriteTable writes the result for a person.
+func (r *Result) WriteTable(w io.Writer) error {
+	h, t := &r.Header, &r.Total
+	fmt.Fprintf(w, "%s, %d CPUs, %s, flowstitch %s, broker %s, %d partitions, %d slots, commit every %s\n\n",
+		h.Arch, h.CPUs, h.Go, h.Version, h.Broker, h.Partitions, h.Slots, h.CommitInterval)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "flows\t%d in %.1f s\n", t.Flows, t.Seconds)
+	fmt.Fprintf(tw, "rate\t%.0f flows/s, %.0f flows/s a core used\n", t.FlowsPerSecond, t.FlowsPerCore)
+	fmt.Fprintf(tw, "CPU\t%.2f s per million flows\n", t.CPUPerMillion)
+	fmt.Fprintf(tw, "allocated\t%.0f bytes a flow, %.0f of them by our own code\n", t.AllocPerFlow, t.OurAllocPerFlow)
+	fmt.Fprintf(tw, "peak memory\t%d MiB\n", t.PeakMemory>>20)
+	fmt.Fprintf(tw, "written\t%.2f bytes per input byte, before compression\n", t.WrittenPerInByte)
+	if r.Alert != nil {
+		fmt.Fprintf(tw, "alert delay\tp50 %.3f s, p99 %.3f s over %d probes\n", r.Alert.P50, r.Alert.P99, r.Alert.N)
+	}
+	fmt.Fprintf(tw, "\nstage\tCPU s/million\tshare\tflows/s a core\n")
+	for _, s := range r.Stages {
+		fmt.Fprintf(tw, "%s\t%.3f\t%.0f %%\t%.0f\n", s.Stage, s.CPUPerMillion, 100*s.Share, s.FlowsPerCore)
+	}
+	fmt.Fprintf(tw, "\nwhose code\tCPU share\tbytes allocated a flow\n")
+	for _, o := range r.Owners {
+		fmt.Fprintf(tw, "%s\t%.0f %%\t%.1f\n", o.Owner, 100*o.Share, o.AllocPerFlow)
+	}
+	fmt.Fprintf(tw, "\ntopic\trecords\tMB\tper input byte\n")
+	for _, c := range r.Topics {
+		fmt.Fprintf(tw, "%s\t%.0f\t%.1f\t%.3f\n", c.Topic, c.Records, c.Bytes/1e6, c.PerInByte)
+	}
+	fmt.Fprintf(tw, "\ncommit of\tp50 s\tp99 s\n")
+	for _, name := range slices.Sorted(maps.Keys(r.Commit)) {
+		fmt.Fprintf(tw, "%s\t%.3f\t%.3f\n", name, r.Commit[name].P50, r.Commit[name].P99)
+	}
+	return tw.Flush()
+}
+
+// Compare writes the figures of two results beside each other.
+func Compare(w io.Writer, a, b *Result) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "\tbefore\tafter\tratio\t")
+	row := func(name string, x, y float64) { fmt.Fprintf(tw, "%s\t%.4g\t%.4g\t%.3f\t\n", name, x, y, y/x) }
+	row("flows/s", a.Total.FlowsPerSecond, b.Total.FlowsPerSecond)
+	row("CPU s/million", a.Total.CPUPerMillion, b.Total.CPUPerMillion)
+	row("bytes allocated/flow", a.Total.AllocPerFlow, b.Total.AllocPerFlow)
+	row("of them ours", a.Total.OurAllocPerFlow, b.Total.OurAllocPerFlow)
+	row("peak memory", float64(a.Total.PeakMemory), float64(b.Total.PeakMemory))
+	row("written/input byte", a.Total.WrittenPerInByte, b.Total.WrittenPerInByte)
+	for _, s := range a.Stages {
+		for _, o := range b.Stages {
+			if s.Stage == o.Stage {
+				row(s.Stage+" CPU s/million", s.CPUPerMillion, o.CPUPerMillion)
+			}
+		}
+	}
+	if a.Alert != nil && b.Alert != nil {
+		row("alert delay p99 s", a.Alert.P99, b.Alert.P99)
+	}
+	return tw.Flush()
+}

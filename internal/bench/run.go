@@ -1,0 +1,170 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"runtime/pprof"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/pkg/gen"
+	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
+)
+
+// Options of a run.
+type Options struct {
+	Shape gen.Shape
+	// Flows is how many records the traffic has.
+	Flows int64
+	// Rate is records a second of wall time; 0 is as fast as possible. At a
+	// fixed rate probes measure the delay to an alert.
+	Rate float64
+	// Pipeline is the configuration of the services; its sources are replaced.
+	Pipeline pipeline.Config
+	// Broker describes the broker, for the header.
+	Broker string
+	// Progress is told now and then what has been given.
+	Progress func(given int64, rate float64)
+}
+
+// Run drives the pipeline until everything has been judged and returns what it
+// cost. The topics must be empty: give the run a prefix of its own.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	src, err := newSource(o.Shape, o.Flows, o.Rate)
+	if err != nil {
+		return nil, err
+	}
+	// Bytes are counted, not sampled, where a sample would miss small objects.
+	runtime.MemProfileRate = 64 << 10 //nolint:reassign // the documented way to set it
+	tel := telemetry.Quiet()
+	o.Pipeline.Ingest.Files, o.Pipeline.Ingest.Stdin = []string{"-"}, src
+	r := &run{o: o, src: src, tel: tel}
+
+	before, err := allocProfile()
+	if err != nil {
+		return nil, err
+	}
+	allocs, cpu := heapAllocs(), processCPU()
+	raw, err := cpuProfile(func() error { return r.drive(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	cpuSeconds, allocBytes := processCPU()-cpu, heapAllocs()-allocs
+	after, err := allocProfile()
+	if err != nil {
+		return nil, err
+	}
+	shares, err := readProfile(raw, "cpu")
+	if err != nil {
+		return nil, err
+	}
+	return r.result(shares, before, after, cpuSeconds, allocBytes), nil
+}
+
+// run is one run under way.
+type run struct {
+	o   Options
+	src *source
+	tel *telemetry.Telemetry
+
+	began, ended time.Time
+	mu           sync.Mutex
+	delays       []time.Duration
+	alerts       int
+}
+
+func (r *run) drive(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	r.began = time.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	labelled(g, ctx, "generator", func(ctx context.Context) error { r.src.run(ctx); return nil })
+	g.Go(func() error { return pipeline.Run(ctx, r.o.Pipeline, r.tel) })
+	labelled(g, ctx, "alert reader", r.readAlerts)
+	g.Go(func() error {
+		defer stop()
+		return r.watch(ctx)
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if r.ended.IsZero() {
+		return errors.New("bench: interrupted before the traffic had been judged")
+	}
+	return nil
+}
+
+// labelled runs f with a profiler label that its goroutines inherit.
+func labelled(g *errgroup.Group, ctx context.Context, name string, f func(context.Context) error) {
+	g.Go(func() (err error) {
+		pprof.Do(ctx, pprof.Labels(pipeline.StageLabel, name), func(ctx context.Context) { err = f(ctx) })
+		return err
+	})
+}
+
+// watch waits for the end and tells the progress.
+func (r *run) watch(ctx context.Context) error {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		if n%10 == 0 && r.o.Progress != nil {
+			given, _, first := r.src.progress()
+			r.o.Progress(given, float64(given)/time.Since(first).Seconds())
+		}
+		if pipeline.Finished(r.tel.Registry, int(r.o.Pipeline.Detect.Pipeline.Partitions)) {
+			r.ended = time.Now()
+			return nil
+		}
+	}
+}
+
+// readAlerts measures how long after its probe each alert is readable.
+func (r *run) readAlerts(ctx context.Context) error {
+	names := stage.Topics{Prefix: r.o.Pipeline.Detect.Pipeline.Prefix}
+	opts, err := r.o.Pipeline.Detect.Kafka.Opts()
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(append(opts,
+		kgo.ConsumeTopics(names.Name(stage.AlertsTopic)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.MetadataMinAge(200*time.Millisecond), kgo.UnknownTopicRetries(-1),
+	)...)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer cl.Close()
+	for ctx.Err() == nil {
+		fs := cl.PollFetches(ctx)
+		now := time.Now()
+		fs.EachRecord(func(rec *kgo.Record) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.alerts++
+			if d, ok := r.src.alerted(rec.Value, now); ok {
+				r.delays = append(r.delays, d)
+			}
+		})
+	}
+	return nil
+}
+
+// heapAllocs is the total of bytes allocated on the heap so far.
+func heapAllocs() float64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return float64(s[0].Value.Uint64())
+}
