@@ -10,7 +10,7 @@ package alerttest
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
+
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/segmentio/encoding/json"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
