@@ -145,9 +145,9 @@ func alternatives(s string) ([]*Format, error) {
 	return out, nil
 }
 
-// Raw returns the line that the record was read from, for a [Sink] that refuses
-// it, during the call of the sink; nil where it was not a line of text
-// (transformed JSON, Parquet).
+// Raw returns the line or JSON object that the record was read from, for a
+// [Sink] that refuses it, during the call of the sink; nil for a row of Parquet,
+// which has no bytes of its own.
 func (d *Decoder) Raw() []byte { return d.raw }
 
 // Stats returns the counts so far.

@@ -101,6 +101,7 @@ func (d *Decoder) parquetRow(s *source, p *parquetRows, row parquet.Row) {
 		}
 		f.set(&p.cols[c], text)
 	}
+	d.raw = nil
 	if !d.finish(s, &f) {
 		d.refuseFields(s, &f, p.raw(row))
 	}

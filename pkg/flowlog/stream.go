@@ -89,7 +89,6 @@ func (d *Decoder) stream(s *source, l *lines) error {
 				continue
 			}
 			d.documents(s, doc) // damaged: it says so itself
-			doc = nil
 		}
 		doc, open = d.streamLine(s, l, line), brackets{}
 		open.feed(doc)

@@ -63,7 +63,6 @@ func (d *Decoder) finish(s *source, f *fields) bool {
 	if !f.fail.ok() {
 		return false
 	}
-	d.raw = nil
 	d.deliver(s, &layout)
 	return true
 }
@@ -103,6 +102,7 @@ func (d *Decoder) flat(s *source, raw []byte) {
 		d.refuseWhole(s, raw, ClassJSON, "the JSON object is no flow log: it has none of the fields srcaddr, dstaddr, start ... of one")
 		return
 	}
+	d.raw = raw
 	if !d.finish(s, &f) {
 		d.refuseFields(s, &f, raw)
 	}
@@ -168,6 +168,7 @@ func (d *Decoder) ocsf(s *source, raw []byte) {
 	v.endpoint(&f, "dst_endpoint", "dstaddr", "pkt-dstaddr")
 	v.times(&f)
 	v.verdict(&f)
+	d.raw = raw
 	if !d.finish(s, &f) {
 		d.refuseFields(s, &f, raw)
 	}

@@ -182,3 +182,21 @@ func TestOCSF(t *testing.T) {
 		t.Errorf("%+v", k)
 	}
 }
+
+// rawSink remembers what the decoder says it read each record from.
+type rawSink struct {
+	d   *Decoder
+	raw []string
+}
+
+func (r *rawSink) Record(*flow.Record) { r.raw = append(r.raw, string(r.d.Raw())) }
+func (r *rawSink) Reject(*Reject)      {}
+
+func TestRaw(t *testing.T) {
+	d := mustNew(t, Config{})
+	s := rawSink{d: d}
+	d.Payload([]byte(lineV2+"\n"+ocsfEvent), flow.Origin{}, &s)
+	if len(s.raw) != 2 || s.raw[0] != lineV2 || s.raw[1] != ocsfEvent {
+		t.Fatalf("%q", s.raw)
+	}
+}
