@@ -53,7 +53,7 @@ var sumNames = []string{"bytes", "bytes_out", "bytes_in", "packets", "packets_ou
 // Bounds of exact distinct counting: twice the threshold that a rule compares
 // with, so that what it decides is exact, within these.
 const (
-	minDistinct = 64
+	minDistinct = 512
 	maxDistinct = 4096
 )
 

@@ -142,12 +142,13 @@ type Runner struct {
 	combiner *detect.Combiner
 	judge    *Judge
 	alert    func(*alert.Alert)
+	buf      []byte
 }
 
 // NewRunner returns a runner that hands each statement to say, which copies
 // what it keeps.
 func NewRunner(rules []*Rule, set detect.Settings, say func(*alert.Alert)) *Runner {
-	return &Runner{set, detect.NewCombiner(&set, NewTap(rules, set.Pane)), NewJudge(set, rules), say}
+	return &Runner{set: set, combiner: detect.NewCombiner(&set, NewTap(rules, set.Pane)), judge: NewJudge(set, rules), alert: say}
 }
 
 // Event folds in a session event at a position of `sessions`.
@@ -169,8 +170,14 @@ func (r *Runner) Stats() []RuleStats { return r.judge.Stats() }
 
 // Observe implements detect.Sink.
 func (r *Runner) Observe(o *detect.Observation) {
-	if Owns(o.Entity) {
-		r.judge.Fold(o, r)
+	if !Owns(o.Entity) {
+		return
+	}
+	// By way of the wire, whose bounds are part of what the service does.
+	r.buf = detect.AppendObservation(r.buf[:0], o)
+	var back detect.Observation
+	if detect.ParseObservation(r.buf, &back) == nil {
+		r.judge.Fold(&back, r)
 	}
 }
 

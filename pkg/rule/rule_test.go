@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -140,6 +141,29 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestMany counts beyond the bound of rows: estimates, within a few percent.
+func TestMany(t *testing.T) {
+	rules := parseRules(t, `
+rules:
+- {id: ports, title: "{{distinct(server_port)}}", group_by: [client], window: 10m, having: distinct(server_port) > 2000, severity: low}
+- {id: failed, title: "{{count}}", match: failed, group_by: [client], window: 10m, having: count > 2000, severity: low}
+`)
+	var events []*session.Event
+	for i := range 3000 {
+		events = append(events, closed(base+1200+flow.Time(i)/20, "203.0.113.9", "10.0.0.5", uint16(1+i), 60, session.OutcomeRejected))
+	}
+	got := run(t, rules, events)
+	if len(got) != 2 {
+		t.Fatalf("got %q", got)
+	}
+	for _, g := range got {
+		n, err := strconv.Atoi(strings.ReplaceAll(g[strings.LastIndex(g, " ")+1:], ",", ""))
+		if err != nil || n < 2700 || n > 3300 {
+			t.Errorf("%s: %v, not within 10 percent of 3000", g, err)
+		}
+	}
+}
+
 func ports(n int) (events []*session.Event) {
 	for i := range n {
 		events = append(events, closed(base+1210+flow.Time(i), "203.0.113.9", "10.0.0.5", uint16(1000+i), 60, session.OutcomeRejected))
@@ -248,8 +272,13 @@ func (*collect) Full() bool { return false }
 
 type queue struct{ obs []*detect.Observation }
 
-func (q *queue) Observe(o *detect.Observation) { q.obs = append(q.obs, o) }
-func (*queue) Full() bool                      { return false }
+func (q *queue) Observe(o *detect.Observation) {
+	back := &detect.Observation{}
+	if detect.ParseObservation(detect.AppendObservation(nil, o), back) == nil {
+		q.obs = append(q.obs, back)
+	}
+}
+func (*queue) Full() bool { return false }
 
 func digest(t *testing.T, rules []*Rule, events []*session.Event, cut int, shuffle *rand.Rand) string {
 	t.Helper()

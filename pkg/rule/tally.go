@@ -19,6 +19,10 @@ type tally struct {
 	lo, hi []int64      // by aggregate, of min and max
 	seen   []bool       // by aggregate: lo and hi mean something
 	refs   []proof      // earliest sessions, at most keepRefs
+	// scale is what a row of a sample stands for, rows how large the sample
+	// was: see distinct. 0 while every row was there.
+	scale float64
+	rows  int64
 }
 
 // proof is a session as evidence, with the address that its row named.
@@ -53,7 +57,22 @@ func (t *tally) merge(o *tally) {
 	for _, x := range o.refs {
 		t.evidence(x)
 	}
+	t.scale, t.rows = max(t.scale, o.scale), max(t.rows, o.rows)
 }
+
+// distinct counts a set that was filled from rows. Where they were a sample
+// and nearly each had a value of its own, the set is a sample too and counts
+// for what it stands for; where few values recur, the sample has seen them all.
+func (t *tally) distinct(set *window.Set) float64 {
+	n := float64(set.Count())
+	if t.scale > 1 && n >= distinctShare*float64(t.rows) {
+		n = math.Round(n * t.scale)
+	}
+	return n
+}
+
+// distinctShare is from which share of rows values count as one for each row.
+const distinctShare = 0.9
 
 func (t *tally) observe(i int, v int64) {
 	if !t.seen[i] {
@@ -100,6 +119,9 @@ func (r *Rule) absorb(p *detect.Pane, get func(flow.Time) *tally) {
 			t.counts.Add(&c)
 		}
 		r.absorbKey(t, row)
+		if scale > 1 {
+			t.scale, t.rows = max(t.scale, scale), max(t.rows, int64(rows.Len()))
+		}
 	}
 }
 
@@ -147,12 +169,12 @@ func (r *Rule) values(t *tally) *values {
 		case aggCount:
 			v.agg[i] = float64(t.counts.Sessions)
 			if r.grows {
-				v.agg[i] = float64(t.sets[len(t.sets)-1].Count())
+				v.agg[i] = t.distinct(&t.sets[len(t.sets)-1])
 			}
 		case aggSum:
 			v.agg[i] = float64(a.delta(&t.counts))
 		case aggDistinct:
-			v.agg[i] = float64(t.sets[i].Count())
+			v.agg[i] = t.distinct(&t.sets[i])
 		case aggMin:
 			v.agg[i] = float64(t.lo[i])
 		case aggMax:
@@ -165,6 +187,7 @@ func (r *Rule) values(t *tally) *values {
 func (t *tally) appendTo(b []byte) []byte {
 	b = window.AppendInt(b, int64(t.at))
 	b = appendCounts(b, &t.counts)
+	b = window.AppendInt(window.AppendFloat(b, t.scale), t.rows)
 	for i := range t.sets {
 		b = t.sets[i].AppendTo(b)
 	}
@@ -182,6 +205,7 @@ func (t *tally) appendTo(b []byte) []byte {
 func (r *Rule) readTally(in *window.Reader) *tally {
 	t := r.newTally(flow.Time(in.Varint()))
 	readCounts(in, &t.counts)
+	t.scale, t.rows = in.Float(), in.Varint()
 	for i := range t.sets {
 		t.sets[i] = window.ReadSet(in)
 	}
