@@ -10,7 +10,6 @@ package alerttest
 import (
 	"bytes"
 	"encoding/csv"
-
 	"fmt"
 	"os"
 	"path/filepath"

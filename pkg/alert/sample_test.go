@@ -10,6 +10,32 @@ import (
 // samples are alerts of every kind of entity, in both IP versions and at every
 // step of life; encoders are tested on all of them.
 func samples() map[string]*Alert {
+	scan, beacon := scanAlert(), beaconAlert()
+	bastion, scanner := scan.Peers[0].Addr, scan.Entity.Addr
+	icmp := *scan
+	icmp.Detector = Detector{ID: "inbound-icmp-errors", Name: "Inbound ICMP errors", Version: "1", Method: MethodFingerprinting}
+	icmp.Entity = ServiceEntity(0, 1, flow.Endpoint{Addr: bastion}, true, RoleTarget)
+	icmp.Activity, icmp.Sequence, icmp.Verdict = Update, 2, Confirmed
+	icmp.Evidence = []Evidence{{Topic: "sessions", Protocol: 1, Client: flow.Endpoint{Addr: scanner}, Server: flow.Endpoint{Addr: bastion}, Direction: session.Transit, Path: 2}}
+	icmp.Ports = []Port{{Protocol: 1, Sessions: 60}}
+	icmp.PortsMore, icmp.Counts = 0, nil
+
+	gap := &Alert{
+		UID: UID{1}, Sequence: 1, Activity: Create, Verdict: Withdrawn,
+		Detector: Detector{ID: "coverage-gap", Method: MethodRule},
+		Title:    "AWS skipped records of eni-1", Sentence: "For 60 s nothing is known of eni-1: AWS skipped its records.",
+		Severity: Informational, Entity: TextEntity(EntityInterface, 0, "eni-1", RoleAffected),
+		Time: 1_772_440_000, First: 1_772_440_000, Last: 1_772_440_000,
+	}
+	withdrawn := *gap
+	withdrawn.Activity = Close
+	return map[string]*Alert{
+		"scan": scan, "beacon": beacon, "icmp": &icmp, "gap": gap, "withdrawn": &withdrawn,
+		"worst": worst(), "empty": {Activity: Create}, "user": userRule(),
+	}
+}
+
+func scanAlert() *Alert {
 	bastion, scanner := flow.MustAddr("10.0.0.50"), flow.MustAddr("198.51.100.78")
 	scan := &Alert{
 		Sequence: 1, Activity: Create, Verdict: Provisional,
@@ -42,7 +68,10 @@ func samples() map[string]*Alert {
 		Labels:       []flow.Attr{{Name: "threshold", Value: "15"}},
 	}
 	scan.UID = NewUID(scan.Detector.ID, scan.Entity, scan.First, 3600)
+	return scan
+}
 
+func beaconAlert() *Alert {
 	client, server := flow.MustAddr("2001:db8:10::5"), flow.MustAddr("2001:db8:77::1")
 	beacon := &Alert{
 		Sequence: 3, Activity: Close, Verdict: Confirmed,
@@ -61,27 +90,7 @@ func samples() map[string]*Alert {
 	}
 	beacon.UID = NewUID(beacon.Detector.ID, beacon.Entity, beacon.First, 86400)
 
-	icmp := *scan
-	icmp.Detector = Detector{ID: "inbound-icmp-errors", Name: "Inbound ICMP errors", Version: "1", Method: MethodFingerprinting}
-	icmp.Entity = ServiceEntity(0, 1, flow.Endpoint{Addr: bastion}, true, RoleTarget)
-	icmp.Activity, icmp.Sequence, icmp.Verdict = Update, 2, Confirmed
-	icmp.Evidence = []Evidence{{Topic: "sessions", Protocol: 1, Client: flow.Endpoint{Addr: scanner}, Server: flow.Endpoint{Addr: bastion}, Direction: session.Transit, Path: 2}}
-	icmp.Ports = []Port{{Protocol: 1, Sessions: 60}}
-	icmp.PortsMore, icmp.Counts = 0, nil
-
-	gap := &Alert{
-		UID: UID{1}, Sequence: 1, Activity: Create, Verdict: Withdrawn,
-		Detector: Detector{ID: "coverage-gap", Method: MethodRule},
-		Title:    "AWS skipped records of eni-1", Sentence: "For 60 s nothing is known of eni-1: AWS skipped its records.",
-		Severity: Informational, Entity: TextEntity(EntityInterface, 0, "eni-1", RoleAffected),
-		Time: 1_772_440_000, First: 1_772_440_000, Last: 1_772_440_000,
-	}
-	withdrawn := *gap
-	withdrawn.Activity = Close
-	return map[string]*Alert{
-		"scan": scan, "beacon": beacon, "icmp": &icmp, "gap": gap, "withdrawn": &withdrawn,
-		"worst": worst(), "empty": {Activity: Create}, "user": userRule(),
-	}
+	return beacon
 }
 
 func userRule() *Alert {
