@@ -94,3 +94,17 @@ func TestReadMistakes(t *testing.T) {
 		t.Errorf("status %d for a file that is not there", code)
 	}
 }
+
+// TestReadLabelled reads every file of the labelled data, in every format.
+func TestReadLabelled(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "data", "labelled", "*.log.gz"))
+	if err != nil || len(files) == 0 {
+		t.Skip("no labelled data beside the project (../shared/data/labelled)")
+	}
+	for i, f := range files {
+		out, errs, code := runReadTest("-format", []string{"table", "json", "csv"}[i%3], f)
+		if code != 0 || strings.Count(out, "\n") < 10 || !strings.Contains(errs, " 0 late, 0 rejected") {
+			t.Errorf("%s: status %d, %d lines, %s", f, code, strings.Count(out, "\n"), errs)
+		}
+	}
+}

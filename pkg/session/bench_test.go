@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"testing"
 	"unsafe"
@@ -213,4 +214,29 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	})
 	b.Logf("%s", fmt.Sprintf("%.1f bytes a session", float64(len(snap))/100_000))
+}
+
+// TestTenMillion holds ten million open sessions in 2 GiB. It takes that
+// memory and half a minute, so it is asked for: FLOWSTITCH_BIG=1.
+func TestTenMillion(t *testing.T) {
+	if os.Getenv("FLOWSTITCH_BIG") == "" {
+		t.Skip("set FLOWSTITCH_BIG=1 to fill a table of ten million sessions")
+	}
+	const sessions = 10 * million
+	before := heap()
+	tab := NewTable(Default())
+	tab.Tick(1, nothing)
+	var r flow.Record
+	for i := range uint32(sessions) {
+		open4(&r, i, false, 0)
+		tab.Observe(&r, 0, int64(i), nothing)
+	}
+	tab.Advance(testBase+1, nothing, nil)
+	used := heap() - before
+	s := tab.Stats()
+	t.Logf("%d open sessions take %.2f GiB, %.1f bytes each; the table counts %.2f GiB", s.Open, float64(used)/(1<<30), float64(used)/sessions, float64(s.Bytes)/(1<<30))
+	if s.Open != sessions || used > 2<<30 {
+		t.Errorf("%d sessions take %d bytes", s.Open, used)
+	}
+	runtime.KeepAlive(tab)
 }

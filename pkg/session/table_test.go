@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -58,5 +59,83 @@ func TestBothDirectionsAreOneSession(t *testing.T) {
 		if s := tab.Stats(); s.Bytes != 0 || s.Open != 0 || s.Retained != 0 {
 			t.Fatalf("left over: %+v", s)
 		}
+	}
+}
+
+// TestObserveAllocatesNothing: a record of a known session costs no memory of
+// its own once the table has been as large as it is.
+func TestObserveAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	tab := NewTable(Default())
+	out, in := rec(testBase, testBase+50, false, 0), rec(testBase, testBase+50, true, 0)
+	emit := func(*Event) {}
+	step := func() {
+		out.Start, out.End, in.Start, in.End = out.Start+60, out.End+60, in.Start+60, in.End+60
+		tab.Observe(out, 0, 1, emit)
+		tab.Observe(in, 0, 2, emit)
+		tab.Tick(int64(out.Start)*1000, emit)
+		tab.Advance(out.Start-360, emit, nil)
+	}
+	for range 100 {
+		step()
+	}
+	if n := testing.AllocsPerRun(200, step); n != 0 {
+		t.Errorf("%v allocations for two records, a tick and an advance", n)
+	}
+	if s := tab.Stats(); s.Open != 1 || s.Progress < 50 || s.Updates < 50 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestConfigReportsEveryProblem(t *testing.T) {
+	c := Default()
+	if err := c.Validate(); err != nil {
+		t.Errorf("the default configuration does not validate: %v", err)
+	}
+	c.IdleTCP, c.Active, c.Skew = 0, 1<<40, -1
+	c.Scopes = Scopes{{}}
+	err := c.Validate()
+	for _, want := range []string{"idle tcp", "active", "negative", "id 0", "no address range"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
+
+func TestInvalidRecords(t *testing.T) {
+	tab := NewTable(Default())
+	for name, change := range map[string]func(*flow.Record){
+		"no source":     func(r *flow.Record) { r.Src.Addr = flow.Addr{} },
+		"before 1970":   func(r *flow.Record) { r.Start = -1 },
+		"end of time":   func(r *flow.Record) { r.Start, r.End = flow.MaxTime-1, flow.MaxTime },
+		"backwards":     func(r *flow.Record) { r.Start = r.End + 1 },
+		"a year at one": func(r *flow.Record) { r.End = r.Start + 365*86400 },
+	} {
+		r := rec(testBase, testBase+1, false, 0)
+		change(r)
+		if v := tab.Observe(r, 0, 1, nothing); v != Invalid {
+			t.Errorf("%s: %v", name, v)
+		}
+	}
+	if s := tab.Stats(); s.Verdicts[Invalid] != 5 || s.Records() != 5 || s.Bytes != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// TestCountsSaturate: counts beyond what the table can hold stay at its bound
+// instead of wrapping around.
+func TestCountsSaturate(t *testing.T) {
+	var got []Event
+	tab := NewTable(Default())
+	for i := range 3 {
+		r := rec(testBase+flow.Time(i), testBase+flow.Time(i), false, 0)
+		r.Packets, r.Bytes = 1<<63, 1<<63
+		tab.Observe(r, 0, 1, nothing)
+	}
+	tab.Advance(flow.MaxTime, collectEvents(&got), nil)
+	if e := got[len(got)-1]; e.Out.Packets != maxPackets || e.Out.Bytes != 3*pendBytes || e.Out.Records != 3 {
+		t.Errorf("got %+v", e.Out)
 	}
 }
