@@ -30,7 +30,7 @@ func TestMatrix(t *testing.T) {
 	}
 	for name, start := range services() {
 		t.Run(name, func(t *testing.T) {
-			if name == "kinesis-local" && !long() {
+			if name == "kinesis-local" && !long() && os.Getenv(kinesistest.EnvStrict) != "1" {
 				t.Skip("kinesis-local needs minutes; it is in the long cut (FLOWSTITCH_LONG=1)")
 			}
 			url := start(t)
@@ -40,6 +40,9 @@ func TestMatrix(t *testing.T) {
 			cfg := testConfig(url)
 			if name != "fake" { // they are slow: AWS's own pace, and longer naps
 				cfg.Streams[0].ReadsPerSecond, cfg.IdlePoll = awsReadsPerSecond, 500*time.Millisecond
+			}
+			if name == "kinesis-local" {
+				cfg.IdlePoll, cfg.ListEvery = 3*time.Second, 3*time.Second
 			}
 			d := newDeployment(t, cfg, 6)
 			d.limit = 5 * time.Minute // kinesis-local needs 20 ms of a core for a read

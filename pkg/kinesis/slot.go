@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/flowstitch/flowstitch/pkg/flow"
-	"github.com/flowstitch/flowstitch/pkg/kinesis/kpl"
 	"github.com/flowstitch/flowstitch/pkg/kinesis/shard"
 )
 
@@ -37,18 +34,6 @@ type Slot struct {
 	idle    bool
 	out     Delivery
 	current *cursor
-}
-
-// cursor is how far a shard's page has been handed over.
-type cursor struct {
-	key  shard.Key
-	page *page
-	next int      // record of the page
-	subs [][]byte // user records of the record at hand; nil between two
-	sub  int
-	bad  bool // the record at hand is a broken aggregate
-	skip uint64
-	at   string // the sequence number that skip belongs to
 }
 
 // Delivery is one user record. It is valid until the next call of [Slot.Next].
@@ -195,10 +180,11 @@ func (s *Slot) setPaused(k shard.Key, pause bool) {
 func (s *Slot) startReading(k shard.Key) {
 	cp, _ := s.table.Get(k)
 	s.readers[k] = s.c.startReader(s.ctx, &cp, s.wake)
-	s.cursors[k] = &cursor{key: k, skip: cp.Sub, at: cp.Sequence}
+	name := nameOf(k.Stream)
+	s.cursors[k] = &cursor{key: k, name: name, took: s.c.metrics.userRecords.WithLabelValues(name), skip: cp.Sub, at: cp.Sequence}
 	i, _ := slices.BinarySearchFunc(s.order, k, shard.Key.Compare)
 	s.order = slices.Insert(s.order, i, k)
-	s.c.metrics.shards.WithLabelValues(nameOf(k.Stream)).Inc()
+	s.c.metrics.shards.WithLabelValues(name).Inc()
 }
 
 func (s *Slot) stopReading(k shard.Key) {
@@ -280,10 +266,10 @@ func (s *Slot) deliver(cur *cursor) bool {
 				return false
 			}
 		}
-		if cur.subs == nil && cur.next < len(cur.page.recs) {
+		if len(cur.subs) == 0 && cur.next < len(cur.page.recs) {
 			cur.open()
 		}
-		if cur.subs != nil {
+		if len(cur.subs) > 0 {
 			s.prepare(cur)
 			return true
 		}
@@ -293,40 +279,17 @@ func (s *Slot) deliver(cur *cursor) bool {
 	}
 }
 
-// open takes the next record of the page apart.
-func (cur *cursor) open() {
-	rec := &cur.page.recs[cur.next]
-	cur.sub, cur.bad = 0, false
-	if kpl.Is(rec.Data) {
-		n, users, err := kpl.Split(rec.Data)
-		if err == nil {
-			cur.subs = make([][]byte, 0, n)
-			for u := range users {
-				cur.subs = append(cur.subs, u)
-			}
-		}
-		cur.bad = err != nil
-	}
-	if cur.subs == nil {
-		cur.subs = [][]byte{rec.Data}
-	}
-	if cur.at == aws.ToString(rec.SequenceNumber) && cur.skip < uint64(len(cur.subs)) {
-		cur.sub = int(cur.skip) // a commit cut this aggregate
-	}
-	cur.at, cur.skip = "", 0
-}
-
 func (s *Slot) prepare(cur *cursor) {
 	rec := &cur.page.recs[cur.next]
 	d := &s.out
-	*d = Delivery{Data: cur.subs[cur.sub], Broken: cur.bad, key: cur.key, sequence: aws.ToString(rec.SequenceNumber)}
+	*d = Delivery{Data: cur.subs[cur.sub], Broken: cur.bad, key: cur.key, sequence: cur.seq}
 	if rec.ApproximateArrivalTimestamp != nil {
 		d.Arrival = rec.ApproximateArrivalTimestamp.UnixMilli()
 	} else {
 		cp, _ := s.table.Get(cur.key)
 		d.Arrival = cp.Arrival
 	}
-	d.Origin = flow.Origin{Source: nameOf(cur.key.Stream), Shard: cur.key.Shard, Sequence: d.sequence, Sub: int32(cur.sub)}
+	d.Origin = flow.Origin{Source: cur.name, Shard: cur.key.Shard, Sequence: d.sequence, Sub: int32(cur.sub)}
 	if cur.sub+1 < len(cur.subs) {
 		d.done = uint64(cur.sub + 1)
 	}
@@ -338,15 +301,15 @@ func (s *Slot) prepare(cur *cursor) {
 // that passed the policy's Check, 0 if there were none.
 func (s *Slot) Accept(newest flow.Time) {
 	d, cur := &s.out, s.current
-	name := nameOf(d.key.Stream)
 	s.table.Record(d.key, d.sequence, d.done, newest, d.Arrival)
-	s.c.metrics.userRecords.WithLabelValues(name).Inc()
+	cur.took.Inc()
 	if d.Broken {
-		s.c.metrics.broken.WithLabelValues(name).Inc()
+		s.c.metrics.broken.WithLabelValues(cur.name).Inc()
 	}
 	s.quantum -= len(d.Data)
 	if cur.sub++; cur.sub == len(cur.subs) {
-		cur.subs = nil
+		clear(cur.subs) // let go of the page's bytes
+		cur.subs = cur.subs[:0]
 		cur.next++
 	}
 }
