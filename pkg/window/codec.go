@@ -55,6 +55,13 @@ func (r *Reader) Fail(why string) {
 	r.b = nil
 }
 
+// Rest returns what has not been read, and ends the input.
+func (r *Reader) Rest() []byte {
+	b := r.b
+	r.b = nil
+	return b
+}
+
 // Close returns the first error, or one if bytes are left over.
 func (r *Reader) Close() error {
 	if len(r.b) > 0 {
