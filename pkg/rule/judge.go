@@ -31,12 +31,16 @@ type Judge struct {
 // weeks, so that a weekly job is no news.
 const baselineRetain = 14 * 86400
 
-// NewJudge returns an empty judge under detect's settings.
-func NewJudge(set detect.Settings, rules []*Rule) *Judge {
+// minGroups is how many groups a rule may have in each bucket at least.
+const minGroups = 64
+
+// NewJudge returns an empty judge under detect's settings. It is one of so many
+// buckets, among which the max_groups of each rule are shared out.
+func NewJudge(set detect.Settings, rules []*Rule, buckets int) *Judge {
 	j := &Judge{pane: set.Pane, rules: slices.SortedFunc(slices.Values(rules), func(a, b *Rule) int { return strings.Compare(a.Spec.ID, b.Spec.ID) })}
 	for _, r := range j.rules {
 		own := set
-		own.EvaluateEntities = r.Spec.MaxGroups
+		own.EvaluateEntities = max(r.Spec.MaxGroups/buckets, min(minGroups, r.Spec.MaxGroups))
 		own.Retain = 2*r.window + r.bucket + set.Pane
 		own.RetainOwn = own.Retain
 		if r.having.baseline {
@@ -148,7 +152,7 @@ type Runner struct {
 // NewRunner returns a runner that hands each statement to say, which copies
 // what it keeps.
 func NewRunner(rules []*Rule, set detect.Settings, say func(*alert.Alert)) *Runner {
-	return &Runner{set: set, combiner: detect.NewCombiner(&set, NewTap(rules, set.Pane)), judge: NewJudge(set, rules), alert: say}
+	return &Runner{set: set, combiner: detect.NewCombiner(&set, NewTap(rules, set.Pane)), judge: NewJudge(set, rules, 1), alert: say}
 }
 
 // Event folds in a session event at a position of `sessions`.

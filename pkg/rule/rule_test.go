@@ -287,7 +287,7 @@ func digest(t *testing.T, rules []*Rule, events []*session.Event, cut int, shuff
 	for i := range combiners {
 		combiners[i] = detect.NewCombiner(&set, NewTap(rules, set.Pane))
 	}
-	judge, said := NewJudge(set, rules), &collect{last: map[alert.UID]string{}}
+	judge, said := NewJudge(set, rules, 1), &collect{last: map[alert.UID]string{}}
 	order := slices.Clone(events)
 	if shuffle != nil {
 		for i := 0; i+100 <= len(order); i += 100 { // 100 events are 200 s: less than the lateness below
@@ -331,7 +331,7 @@ func digest(t *testing.T, rules []*Rule, events []*session.Event, cut int, shuff
 func restored(t *testing.T, j *Judge, set detect.Settings, rules []*Rule) *Judge {
 	t.Helper()
 	snap := j.AppendSnapshot(nil)
-	n := NewJudge(set, rules)
+	n := NewJudge(set, rules, 1)
 	if err := n.Restore(snap); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/rule"
 	"github.com/flowstitch/flowstitch/pkg/session"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/wire"
@@ -15,7 +16,10 @@ import (
 const combineBuckets = 4
 
 // combineFold adapts detect.Combiner to the stage.
-type combineFold struct{ set *detect.Settings }
+type combineFold struct {
+	set   *detect.Settings
+	rules []*rule.Rule
+}
 
 // Buckets implements stage.Fold.
 func (f *combineFold) Buckets() int { return combineBuckets }
@@ -30,7 +34,10 @@ func (f *combineFold) Route(m *stage.Message) (int, error) {
 
 // NewBucket implements stage.Fold.
 func (f *combineFold) NewBucket(int32, int) stage.Bucket {
-	return &combineBucket{c: detect.NewCombiner(f.set)}
+	if len(f.rules) == 0 {
+		return &combineBucket{c: detect.NewCombiner(f.set)}
+	}
+	return &combineBucket{c: detect.NewCombiner(f.set, rule.NewTap(f.rules, f.set.Pane))}
 }
 
 // Watermark implements stage.Fold.

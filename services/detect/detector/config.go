@@ -18,6 +18,9 @@ type Config struct {
 	// TuningEvery, and a valid change takes effect without a restart.
 	Tuning      string        `yaml:"tuning"`
 	TuningEvery time.Duration `yaml:"tuning_every"`
+	// Rules are files of users' own rules, and directories of them (*.yaml);
+	// see docs/rules.md. They are looked at and take effect like the tuning.
+	Rules []string `yaml:"rules"`
 }
 
 // Alerts says how alerts are written.

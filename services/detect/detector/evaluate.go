@@ -7,7 +7,9 @@ import (
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/rule"
 	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/window"
 )
 
 // evaluateBuckets is how many pieces a partition's entities are cut into. It is
@@ -17,6 +19,7 @@ const evaluateBuckets = 32
 // evaluateFold adapts detect.Evaluator to the stage.
 type evaluateFold struct {
 	set     *detect.Settings
+	rules   []*rule.Rule
 	encoder *alert.Encoder
 	now     func() time.Time // bounds the record timestamp only: brokers refuse the future
 }
@@ -31,7 +34,7 @@ func (f *evaluateFold) Route(m *stage.Message) (int, error) {
 
 // NewBucket implements stage.Fold.
 func (f *evaluateFold) NewBucket(int32, int) stage.Bucket {
-	return &evaluateBucket{fold: f, v: detect.NewEvaluator(f.set, detect.Detectors(f.set))}
+	return &evaluateBucket{fold: f, v: detect.NewEvaluator(f.set, detect.Detectors(f.set)), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
 }
 
 // Watermark implements stage.Fold: alerts carry no marks.
@@ -40,8 +43,10 @@ func (f *evaluateFold) Watermark(clock flow.Time) flow.Time { return clock }
 type evaluateBucket struct {
 	fold *evaluateFold
 	v    *detect.Evaluator
-	out  stage.Emitter
-	err  error
+	// rules judges the groups of users' rules, each of which belongs to one.
+	rules *rule.Judge
+	out   stage.Emitter
+	err   error
 }
 
 // Fold implements stage.Bucket.
@@ -51,7 +56,11 @@ func (b *evaluateBucket) Fold(m *stage.Message, out stage.Emitter) error {
 		return fmt.Errorf("%w: %w", stage.ErrPoison, err)
 	}
 	b.out = out
-	b.v.Fold(&o, b)
+	if rule.Owns(o.Entity) {
+		b.rules.Fold(&o, b)
+	} else {
+		b.v.Fold(&o, b)
+	}
 	return b.failed()
 }
 
@@ -87,11 +96,24 @@ func (b *evaluateBucket) Tick(int64, stage.Emitter) {}
 // Advance implements stage.Bucket.
 func (b *evaluateBucket) Advance(clock flow.Time, out stage.Emitter) bool {
 	b.out = out
-	return b.v.Advance(clock, b)
+	return b.v.Advance(clock, b) && b.rules.Advance(clock, b)
 }
 
 // AppendSnapshot implements stage.Bucket.
-func (b *evaluateBucket) AppendSnapshot(p []byte) []byte { return b.v.AppendSnapshot(p) }
+func (b *evaluateBucket) AppendSnapshot(p []byte) []byte {
+	p = window.AppendString(p, b.v.AppendSnapshot(nil))
+	return b.rules.AppendSnapshot(p)
+}
 
 // Restore implements stage.Bucket.
-func (b *evaluateBucket) Restore(p []byte) error { return b.v.Restore(p) }
+func (b *evaluateBucket) Restore(p []byte) error {
+	r := window.NewReader(p)
+	v := r.Bytes()
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if err := b.v.Restore(v); err != nil {
+		return err
+	}
+	return b.rules.Restore(r.Rest())
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +22,11 @@ import (
 // settings: the ledger records the offset from which they hold. A change that is
 // not valid is refused, and what holds goes on.
 type reloader struct {
-	path string
-	tel  *telemetry.Telemetry
-	seen []byte // the file as it was last read
+	path  string
+	rules []string // files and directories of rules
+	tel   *telemetry.Telemetry
+	seen  []byte   // the files as they were last read
+	texts []string // of the rules that hold
 
 	reloads, refused prometheus.Counter
 	loaded           prometheus.Gauge
@@ -42,21 +45,41 @@ func newReloader(path string, tel *telemetry.Telemetry) *reloader {
 	}
 }
 
-// load reads the file. Without a path the defaults hold.
+// read returns the tuning file, the texts of the rules, and all of it in one,
+// to be compared.
+func (r *reloader) read() (tuning []byte, texts []string, all []byte, err error) {
+	if r.path != "" {
+		if tuning, err = os.ReadFile(r.path); err != nil {
+			return nil, nil, nil, fmt.Errorf("detect: the tuning file: %w", err)
+		}
+	}
+	if texts, err = readRules(r.rules); err != nil {
+		return nil, nil, nil, err
+	}
+	return tuning, texts, append(append([]byte(nil), tuning...), strings.Join(texts, "\x00")...), nil
+}
+
+// load reads the files. Without a path the defaults hold.
 func (r *reloader) load() (*detect.Settings, error) {
-	t := DefaultTuning()
-	if r.path == "" {
-		return t.settings()
-	}
-	b, err := os.ReadFile(r.path)
+	b, texts, all, err := r.read()
 	if err != nil {
-		return nil, fmt.Errorf("detect: the tuning file: %w", err)
+		return nil, err
 	}
-	r.seen = b
-	if err := config.Parse(b, &t); err != nil {
-		return nil, fmt.Errorf("detect: tuning %s: %w", r.path, err)
+	r.seen = all
+	t := DefaultTuning()
+	if r.path != "" {
+		if err := config.Parse(b, &t); err != nil {
+			return nil, fmt.Errorf("detect: tuning %s: %w", r.path, err)
+		}
 	}
-	return t.settings()
+	if _, err := compileRules(texts); err != nil {
+		return nil, fmt.Errorf("detect: rules: %w", err)
+	}
+	set, err := t.settings()
+	if err == nil {
+		r.texts = texts
+	}
+	return set, err
 }
 
 // changed waits until the file holds another valid tuning, and returns it.
@@ -70,7 +93,7 @@ func (r *reloader) changed(ctx context.Context, every time.Duration) (*detect.Se
 			return nil, ctx.Err()
 		case <-tick.C:
 		}
-		b, err := os.ReadFile(r.path)
+		_, _, b, err := r.read()
 		settled := bytes.Equal(b, last)
 		if last = b; err != nil || !settled || bytes.Equal(b, r.seen) {
 			continue // while it is being written a file is missing, or half there
@@ -112,7 +135,7 @@ func (r *reloader) once(ctx context.Context, every time.Duration, set *detect.Se
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		if r.path == "" {
+		if r.path == "" && len(r.rules) == 0 {
 			return
 		}
 		if s, err := r.changed(inner, every); err == nil {

@@ -35,14 +35,15 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 		return err
 	}
 	r := newReloader(cfg.Tuning, tel)
+	r.rules = cfg.Rules
 	return r.run(ctx, cfg.TuningEvery, func(ctx context.Context, set *detect.Settings) error {
-		return runFolds(ctx, combining, evaluating, encoder, set)
+		return runFolds(ctx, combining, evaluating, encoder, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
 	})
 }
 
-// runFolds runs both stages under the given settings.
-func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, set *detect.Settings) error {
-	canonical, err := json.Marshal(foldConfig{Version: foldVersion, Settings: *set})
+// runFolds runs both stages under the given settings and rules.
+func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, cfg foldConfig) error {
+	canonical, err := json.Marshal(cfg)
 	if err != nil {
 		return fmt.Errorf("detect: %w", err)
 	}
@@ -54,7 +55,11 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 			Config:  canonical,
 			Fold: func(config []byte) (stage.Fold, error) {
 				set, err := parseConfig(config)
-				return &combineFold{set: set}, err
+				if err != nil {
+					return nil, err
+				}
+				rules, err := parseRules(config)
+				return &combineFold{set: set, rules: rules}, err
 			},
 		})
 	})
@@ -65,7 +70,11 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 			Config:  canonical,
 			Fold: func(config []byte) (stage.Fold, error) {
 				set, err := parseConfig(config)
-				return &evaluateFold{set: set, encoder: encoder, now: evaluating.Now}, err
+				if err != nil {
+					return nil, err
+				}
+				rules, err := parseRules(config)
+				return &evaluateFold{set: set, rules: rules, encoder: encoder, now: evaluating.Now}, err
 			},
 		})
 	})
@@ -76,6 +85,7 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 type foldConfig struct {
 	Version  int             `json:"version"`
 	Settings detect.Settings `json:"settings"`
+	Rules    []string        `json:"rules,omitempty"` // texts of rule files
 }
 
 // foldVersion counts up when the same input would fold differently, that is,
