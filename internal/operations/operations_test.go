@@ -74,7 +74,7 @@ func TestEveryMetricExplainsItself(t *testing.T) {
 // declare and export.
 func runPipeline(t *testing.T) map[string]*Family {
 	t.Helper()
-	once.Do(func() { result, failure = pipeline(t) })
+	once.Do(func() { result, failure = gather(t) })
 	if failure != nil {
 		t.Fatal(failure)
 	}
@@ -87,7 +87,7 @@ var (
 	failure error
 )
 
-func pipeline(t *testing.T) (map[string]*Family, error) {
+func gather(t *testing.T) (map[string]*Family, error) {
 	cluster := kafkatest.Embedded(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
