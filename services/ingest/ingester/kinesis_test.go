@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/kinesis"
 	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kpl"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/pkg/wire"
@@ -109,12 +111,12 @@ func (p *child) leave(t *testing.T) {
 
 // flows reads the flows topic of a prefix, read_committed.
 type flows struct {
-	cl      *kgo.Client
-	got     map[int][]int
-	n       int
-	rejects int
-	gaps    int
-	marks   int
+	cl  *kgo.Client
+	got map[int][]int
+	n   int
+	raw []string // of the rejects
+	// watermark is the highest of a slot that has shards.
+	watermark flow.Time
 }
 
 func readFlows(t *testing.T, c *kafkatest.Cluster, prefix string) *flows {
@@ -126,7 +128,7 @@ func readFlows(t *testing.T, c *kafkatest.Cluster, prefix string) *flows {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	return &flows{cl: cl, got: map[int][]int{}}
+	return &flows{cl: cl, got: map[int][]int{}, watermark: flow.MinTime}
 }
 
 // until reads on until n flows are there.
@@ -145,20 +147,22 @@ func (f *flows) until(t *testing.T, n int, limit time.Duration) {
 
 func (f *flows) take(t *testing.T, r *kgo.Record) {
 	if strings.HasSuffix(r.Topic, "rejects.v1") {
-		f.rejects++
+		f.raw = append(f.raw, string(r.Value))
 		return
 	}
 	if wire.IsMark(r.Value) {
-		f.marks++
+		var m wire.Mark
+		if err := wire.ParseMark(r.Value, &m); err != nil {
+			t.Error(err)
+		}
+		if !m.Idle {
+			f.watermark = max(f.watermark, m.Watermark)
+		}
 		return
 	}
 	var rec flow.Record
 	if _, err := wire.ParseFlow(r.Key, r.Value, &rec); err != nil {
 		t.Error(err)
-	}
-	if rec.Kind == flow.KindSkipData {
-		f.gaps++
-		return
 	}
 	lane := int(rec.Src.Port) - 40000
 	f.got[lane] = append(f.got[lane], int(rec.Bytes))
@@ -239,4 +243,40 @@ func TestSecondPodJoinsAndLeaves(t *testing.T) {
 	d.Feed(300)
 	f.check(t, d)
 	second.leave(t)
+}
+
+// TestBadRecordsAreRejectedWithTheirBytes: a record from 2100, one that ends
+// before it starts and a broken aggregate, none of which may touch the clock;
+// one from 1970 is a flow.
+func TestBadRecordsAreRejectedWithTheirBytes(t *testing.T) {
+	c := kafkatest.Start(t)
+	prefix := kafkatest.Prefix(t)
+	srv := kinesistest.Start(t)
+	d := kinesistest.NewDriver(t, srv.URL, "vpc", 4, line)
+	d.Create(2)
+	f := readFlows(t, c, prefix)
+	future := "2 123456789012 eni-0a 10.0.0.1 203.0.113.9 40000 443 6 1 7 4102444800 4102444860 ACCEPT OK"
+	broken := kpl.Join("k", line(0, 1), line(0, 2))
+	broken[len(broken)-1] ^= 1
+	d.Raw(0, []byte(future))
+	d.Raw(1, broken)
+	d.Feed(20)
+	startPod(t, c, prefix, srv.URL)
+	f.check(t, d)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	for len(f.raw) < 2 && ctx.Err() == nil {
+		f.cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { f.take(t, r) })
+	}
+	if !slices.Contains(f.raw, future) || !slices.Contains(f.raw, string(broken)) {
+		t.Errorf("rejects %q", f.raw)
+	}
+	// The clock is that of idle shards, 16 minutes behind the wall, and not of
+	// the year 2100.
+	for f.watermark == flow.MinTime && ctx.Err() == nil {
+		f.cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { f.take(t, r) })
+	}
+	if behind := time.Since(f.watermark.UTC()); behind < 5*time.Minute || behind > 17*time.Minute {
+		t.Errorf("the watermark is %v, %v behind", f.watermark, behind)
+	}
 }
