@@ -10,9 +10,8 @@ import (
 // as a probe, which is evicted before any that carried more.
 const probePackets = 4
 
-// evict brings the bucket back under its bound. Of the eight probes that have
-// been quiet for longest it takes one whose endpoint holds the most, so that a
-// flood pushes out itself first. What is only kept for corrections gives way
+// evict brings the bucket back under its bound. A flood of probes pushes
+// out itself first: see heaviest. What is only kept for corrections gives way
 // before probes, and they before the others; the least recently active first.
 func (t *Table) evict(emit Emit) {
 	order := [...]int{listDone, listRest, listTold, listNew, listRest1, listTold1, listNew1}
@@ -27,7 +26,7 @@ func (t *Table) evict(emit Emit) {
 				break
 			}
 			if l <= listRest1 && l%2 == listNew%2 {
-				i = t.heaviest(i)
+				i = t.heaviest(l)
 			}
 			t.evictOne(i, emit)
 			break
@@ -35,19 +34,34 @@ func (t *Table) evict(emit Emit) {
 	}
 }
 
-// heaviest returns the entry of the eight from i on whose endpoints hold most
-// probes, the first of equals.
-func (t *Table) heaviest(i uint32) uint32 {
-	best, most := i, uint32(0)
-	for n := 0; n < 8 && i != 0; n++ {
-		e := t.entries.at(i)
-		a, b := t.sourceSlots(e)
-		if w := max(t.sources[a], t.sources[b]); w > most {
+// evictLook is how many entries at each end of a list are looked at.
+const evictLook = 8
+
+// heaviest returns, of the eight probes of a list that have been quiet for
+// longest, the one whose endpoints hold most probes, the first of equals; but
+// one of the eight newest where an endpoint of it holds more, and a quarter of
+// all there are: then that is the flood, and older probes of others stay.
+func (t *Table) heaviest(l int) uint32 {
+	best, most := t.lists[l].first, uint32(0)
+	for n, i := 0, best; n < evictLook && i != 0; n++ {
+		if w := t.weight(i); w > most {
 			best, most = i, w
 		}
-		i = e.listNext
+		i = t.entries.at(i).listNext
+	}
+	most = max(most, t.probes/4)
+	for n, i := 0, t.lists[l].last; n < evictLook && i != 0; n++ {
+		if w := t.weight(i); w > most {
+			best, most = i, w
+		}
+		i = t.entries.at(i).listPrev
 	}
 	return best
+}
+
+func (t *Table) weight(i uint32) uint32 {
+	a, b := t.sourceSlots(t.entries.at(i))
+	return max(t.sources[a], t.sources[b])
 }
 
 // evictOne tells a session as it stands and forgets it.
@@ -81,6 +95,7 @@ func (t *Table) countSource(e *entry) {
 	}
 	e.state |= stCounted
 	a, b := t.sourceSlots(e)
+	t.probes++
 	t.sources[a]++
 	t.sources[b]++
 }
@@ -91,6 +106,7 @@ func (t *Table) uncountSource(e *entry) {
 	}
 	e.state &^= stCounted
 	a, b := t.sourceSlots(e)
+	t.probes--
 	t.sources[a]--
 	t.sources[b]--
 }

@@ -171,6 +171,40 @@ func TestEvictionIsBoundedAndFair(t *testing.T) {
 	}
 }
 
+// TestFloodPushesOutItself: quiet probes of many others, older than a flood of
+// one source, are still there after it.
+func TestFloodPushesOutItself(t *testing.T) {
+	cfg := Default()
+	cfg.MaxBytes = 200_000
+	tab := NewTable(cfg)
+	lost, flooded := 0, 0
+	emit := func(e *Event) {
+		if e.Kind != KindClose || e.Reason != ReasonEvicted {
+			return
+		}
+		if e.Client.Addr == flow.MustAddr("203.0.113.9") {
+			flooded++
+		} else {
+			lost++
+		}
+	}
+	r := rec(testBase, testBase, false, flow.SYN)
+	r.Packets, r.Bytes = 1, 40
+	for i := range 300 {
+		r.Src.Addr = flow.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
+		r.Dst.Addr = flow.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		tab.Observe(r, 0, int64(i), emit)
+	}
+	r.Src.Addr = flow.MustAddr("203.0.113.9")
+	for i := range 20_000 {
+		r.Dst.Addr = flow.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)})
+		tab.Observe(r, 0, int64(i), emit)
+	}
+	if lost > 15 || flooded < 18_000 {
+		t.Errorf("%d of the 300 quiet probes and %d of the flood were evicted", lost, flooded)
+	}
+}
+
 // FuzzRestore: no bytes make Restore panic, or make a table that does.
 func FuzzRestore(f *testing.F) {
 	for seed := range uint64(4) {

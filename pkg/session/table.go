@@ -68,6 +68,7 @@ type Table struct {
 	gaps      [8]uint64 // fingerprints of recent gaps, to know repeats
 	gapAt     uint8
 	sources   [256]uint32 // probes held, by a hash of who sent them
+	probes    uint32      // how many that are
 	stats     Stats
 
 	batch    []uint32
