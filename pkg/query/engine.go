@@ -248,6 +248,9 @@ func (e *Engine) list(r *rule.Row) error {
 	return nil
 }
 
+// reads reports whether the filter asks for a field.
+func (e *Engine) reads(field string) bool { return slices.Contains(e.filter.Fields(), field) }
+
 // full reports that a list has all the rows that were asked for.
 func (e *Engine) full() bool {
 	return !e.Grouped() && e.spec.Top > 0 && e.spec.OrderBy == "" && len(e.rows) >= e.spec.Top

@@ -241,9 +241,7 @@ func (m *merge) record(r *flow.Record, from *fileReader) {
 	from.newest = max(from.newest, r.End)
 	m.owners.Stamp(r)
 	if !m.files.Sessions {
-		if r.Kind == flow.KindFlow {
-			m.err = m.sink.Flow(r)
-		}
+		m.err = m.sink.Flow(r)
 		return
 	}
 	m.line++

@@ -134,8 +134,12 @@ func NewFlows(e *Engine) *Flows { return &Flows{engine: e} }
 // Event implements Sink: it counts for nothing here.
 func (f *Flows) Event(*session.Event, Position) error { return nil }
 
-// Flow implements Sink. Only records of traffic count.
+// Flow implements Sink. Only records of traffic count, unless the filter asks
+// for the status itself.
 func (f *Flows) Flow(r *flow.Record) error {
+	if r.Kind != flow.KindFlow && !f.engine.reads("status") {
+		return nil
+	}
 	f.row.Flow = r
 	return f.engine.Add(r.Start, &f.row, &f.row, 1)
 }

@@ -197,13 +197,17 @@ func (f *Field) plain(r *Row) any {
 				list = append(list, fl.name)
 			}
 		}
-		return list
-	}
-	for i := 0; ; i++ {
-		s, ok := f.nth(r, i)
-		if !ok {
-			return list
+	} else {
+		for i := 0; ; i++ {
+			s, ok := f.nth(r, i)
+			if !ok {
+				break
+			}
+			list = append(list, s)
 		}
-		list = append(list, s)
 	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
