@@ -51,8 +51,9 @@
 // Flags decide where there are any: a SYN without ACK is the client's and a
 // SYN-ACK the server's (confidence 99, both 100). Traffic of one direction was
 // started by its sender (95 where an interface of either end's own would have
-// seen an answer), unless it comes from the port of a service to another kind
-// of port, which is how answers look (80). For both directions the ports
+// seen an answer or the ports agree, else 80, and 55 between the ports of two
+// services), unless it comes from the port of a service to another kind of
+// port, which is how answers look (80). For both directions the ports
 // decide (99 for a service against an ephemeral port, 95 below 1024, else 75),
 // then the earlier start beyond the grain (70), then the size of a refusal and
 // the lower port (60 and 55, a guess). On ICMP both ways at once it is not

@@ -104,6 +104,8 @@ func bySender(sender int, rank *[2]int, v *view) (side int, e Evidence, conf uin
 		return 1 - sender, EvidencePort, 80
 	case v.left[sender] || v.entered[sender]:
 		return sender, EvidenceDirection, 95
+	case rank[0] == rankService && rank[1] == rankService:
+		return sender, EvidenceStart, 55 // an answer as likely as not
 	case rank[1-sender] < rank[sender]:
 		return sender, EvidenceStart, 95
 	}
