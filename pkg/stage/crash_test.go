@@ -89,7 +89,7 @@ func crashRun(t *testing.T, seed uint64, records int, graceful bool) *stage.Rig 
 // recovered equals the state lost, and the whole output, early records
 // included, equals that of a run without crashes, byte for byte.
 func TestCrashesChangeNothing(t *testing.T) {
-	runs, crashes, refolded, switches := 30, 0, 0, 0
+	runs, crashes, refolded, switches := 12, 0, 0, 0
 	if os.Getenv("FLOWSTITCH_LONG") == "1" {
 		runs = 300
 	}

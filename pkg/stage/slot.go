@@ -170,6 +170,9 @@ func (s *slot) work(ctx context.Context, c *committer, w SlotWorker, began time.
 		}
 	}()
 	p := &pipeline{c: c, txs: [2]*Tx{s.st.newTx(), s.st.newTx()}}
+	for _, tx := range p.txs {
+		tx.ahead, tx.now = &p.ahead, s.st.cfg.Now
+	}
 	defer p.wait() // the client must not be closed under a commit
 	refolded, _ := w.(interface{ refolded() bool })
 	for fillCtx.Err() == nil {
@@ -227,6 +230,7 @@ type pipeline struct {
 	c      *committer
 	txs    [2]*Tx
 	i      int
+	ahead  atomic.Bool
 	result chan error // of the one on its way; nil when there is none
 }
 
@@ -250,7 +254,12 @@ func (p *pipeline) submit(ctx context.Context, tx *Tx) error {
 		return nil
 	}
 	p.result = make(chan error, 1)
-	go func(r chan<- error) { r <- p.c.commit(ctx, tx) }(p.result)
+	p.ahead.Store(true)
+	go func(r chan<- error) {
+		err := p.c.commit(ctx, tx)
+		p.ahead.Store(false)
+		r <- err
+	}(p.result)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -38,6 +39,8 @@ type Tx struct {
 	partitions map[string]kgo.TopicPartitioner
 	maxBytes   int
 	deadline   time.Time
+	ahead      *atomic.Bool // the transaction before is on its way
+	now        func() time.Time
 
 	recs    []kgo.Record
 	arena   arena
@@ -62,8 +65,22 @@ func newTx(stage string, names *Topics, counts map[string]int32, maxBytes int) *
 	return tx
 }
 
-// Deadline is when Fill should return at the latest.
-func (tx *Tx) Deadline() time.Time { return tx.deadline }
+// Deadline is when Fill should return at the latest, as of now. While the
+// transaction before is on its way, this one could not be sent anyway: the
+// deadline then moves on, so that a slow broker gets larger transactions
+// instead of waiting workers. Ask again rather than keep the answer.
+func (tx *Tx) Deadline() time.Time {
+	if tx.ahead != nil && tx.ahead.Load() {
+		if later := tx.now().Add(deadlineStep); later.After(tx.deadline) {
+			return later
+		}
+	}
+	return tx.deadline
+}
+
+// deadlineStep is how soon a worker looks again whether the transaction before
+// has ended.
+const deadlineStep = 20 * time.Millisecond
 
 // Full reports that the transaction has reached its size.
 func (tx *Tx) Full() bool { return tx.bytes >= tx.maxBytes }
