@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
@@ -274,80 +273,6 @@ func (s *bruteState) spray(p *Pane, r Reporter) {
 			r.Raise(s.spraying(p, port, x.hosts, &x.t))
 		}
 	}
-}
-
-// reachedFactor is by how much a session must outgrow the common attempt for
-// it to count as one that got in: SSHCure marks success by a change of the
-// packet count; three times leaves room for another number of tries.
-const reachedFactor = 3
-
-func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
-	server := flow.Endpoint{Addr: t.key.Peer, Port: t.key.Port}
-	mode, near := t.sizes.Mode()
-	reached := t.sizes.Quantile(1) >= reachedFactor*mode
-	f := &Finding{Weight: uint64(max(t.total, t.answered))}
-	f.Entity = alert.Entity{
-		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + server.String(),
-		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
-	}
-	f.Title = fmt.Sprintf("Password guessing at %s", server)
-	took := int64(t.counts.Last - t.counts.First)
-	f.Sentence = fmt.Sprintf(
-		"%s opened %s at the login service %s in %s, %d%% of them alike with about %.0f packets; %s in %s are already unusual.",
-		p.Entity.Addr, plural(t.answered, "session"), server, span(took), near*100/max(t.sizes.N(), 1), mode,
-		amount(limit), span(within))
-	if reached {
-		f.Sentence += " One session went on far longer than the others: it may have got in."
-	}
-	f.Severity = alert.Rate(alert.Impact{
-		Base: alert.Low, ActorOurs: p.Owned, Answered: true, Reached: reached, Ratio: float64(t.answered) / float64(limit),
-	})
-	f.Confidence = 80
-	f.Peers = []alert.Peer{{Addr: t.key.Peer, Sessions: t.counts.Sessions, Bytes: t.counts.Bytes()}}
-	f.Ports = []alert.Port{{Protocol: t.key.Protocol, Port: t.key.Port, Sessions: t.counts.Sessions}}
-	f.Counts = s.counts(t, limit)
-	s.complete(p, f, t)
-	return f
-}
-
-func (s *bruteState) counts(t *tried, limit int64) []alert.Count {
-	mode, near := t.sizes.Mode()
-	return []alert.Count{
-		count("attempts", "sessions", float64(t.answered), float64(limit)),
-		count("alike", "percent", float64(near*100/max(t.sizes.N(), 1)), float64(s.d.t.Alike)),
-		count("packets_of_attempt", "packets", float64(int64(mode+0.5)), 0),
-	}
-}
-
-func (s *bruteState) complete(p *Pane, f *Finding, t *tried) {
-	widen(&f.Alert, &t.counts)
-	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Login, t.rows)
-}
-
-func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Finding {
-	f := &Finding{Weight: uint64(hosts)}
-	f.Entity = alert.Entity{
-		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + service(protoTCP, port),
-		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
-	}
-	f.Title = fmt.Sprintf("Password spraying at %s of %s", service(protoTCP, port), plural(hosts, "host"))
-	f.Sentence = fmt.Sprintf("%s opened %s alike at the login service %s of %s in %s; %d hosts are already unusual.",
-		p.Entity.Addr, plural(t.answered, "session"), service(protoTCP, port), plural(hosts, "host"),
-		span(int64(t.counts.Last-t.counts.First)), s.d.t.Hosts)
-	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, Answered: true, Ratio: float64(hosts) / float64(s.d.t.Hosts)})
-	f.Confidence = 80
-	for _, row := range t.rows {
-		if n := len(f.Peers); n == 0 || f.Peers[n-1].Addr != row.Key.Peer {
-			f.Peers = append(f.Peers, alert.Peer{Addr: row.Key.Peer})
-		}
-		f.Peers[len(f.Peers)-1].Sessions += row.Counts.Sessions
-	}
-	f.Ports = []alert.Port{{Protocol: protoTCP, Port: port, Sessions: t.counts.Sessions}}
-	f.Counts = append(s.counts(t, s.d.t.SprayAttempts), count("hosts", "hosts", float64(hosts), float64(s.d.t.Hosts)))
-	f.Attacks = alert.AttacksOf("T1110.003")
-	s.complete(p, f, t)
-	return f
 }
 
 // AppendTo implements State.

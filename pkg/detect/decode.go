@@ -39,7 +39,7 @@ func each(b []byte, do func(n num, v uint64, s []byte) error) error {
 			return ErrObservation
 		}
 		b = b[l:]
-		if err := do(n, v, s); err != nil {
+		if err := do(num(n), v, s); err != nil {
 			return err
 		}
 	}

@@ -18,13 +18,15 @@ type Observation struct {
 	Final  *Part     // nil: nothing
 }
 
-type num = protowire.Number
+// num is a field number. It is a type of its own because protowire's looks like
+// an enumeration.
+type num int32
 
 func putUint(b []byte, n num, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
+	return protowire.AppendVarint(protowire.AppendTag(b, protowire.Number(n), protowire.VarintType), v)
 }
 
 func putSint(b []byte, n num, v int64) []byte { return putUint(b, n, protowire.EncodeZigZag(v)) }
@@ -45,7 +47,7 @@ func putBytes[T ~string | ~[]byte](b []byte, n num, v T) []byte {
 
 // putMessage is putBytes that also writes what is empty.
 func putMessage[T ~string | ~[]byte](b []byte, n num, v T) []byte {
-	b = protowire.AppendTag(b, n, protowire.BytesType)
+	b = protowire.AppendTag(b, protowire.Number(n), protowire.BytesType)
 	return append(protowire.AppendVarint(b, uint64(len(v))), v...)
 }
 

@@ -63,6 +63,7 @@ func (e Entity) String() string {
 		return s + alert.Port{Protocol: e.Protocol, Port: e.Port}.String()
 	case KindRule:
 		return s + "rule|" + e.Name
+	case KindPoint:
 	}
 	return s + e.Name
 }

@@ -164,6 +164,7 @@ func (v *Evaluator) say(a *alert.Alert, out AlertSink) {
 		v.stats.Early++
 	case alert.Confirmed:
 		v.stats.Confirmed++
+	case alert.Withdrawn:
 	}
 	out.Alert(a)
 }

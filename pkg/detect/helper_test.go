@@ -165,10 +165,12 @@ func (p *pipe) run(shots []shot) {
 func (p *pipe) last() map[alert.UID]alert.Alert {
 	out := map[alert.UID]alert.Alert{}
 	for _, a := range p.said {
-		if a.Verdict == alert.Confirmed {
+		switch a.Verdict {
+		case alert.Confirmed:
 			out[a.UID] = a
-		} else if a.Verdict == alert.Withdrawn {
+		case alert.Withdrawn:
 			delete(out, a.UID)
+		case alert.Provisional:
 		}
 	}
 	return out

@@ -60,10 +60,10 @@ func (w world) apply(shots []shot) []shot {
 	return shots
 }
 
-// repeat makes n shots.
-func repeat(n int, make func(i int) shot) (out []shot) {
+// repeat builds n shots.
+func repeat(n int, build func(i int) shot) (out []shot) {
 	for i := range n {
-		out = append(out, make(i))
+		out = append(out, build(i))
 	}
 	return out
 }

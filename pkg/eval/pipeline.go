@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,6 +40,7 @@ type Pipeline struct {
 	Events     int
 	Obs, Bytes int // observations and their size on the wire
 	buf        []byte
+	err        error
 	logins     map[[2]flow.Addr][]flow.Time // starts of sessions by client and server, for the delay of guessing
 }
 
@@ -62,7 +64,8 @@ func (p *Pipeline) Observe(o *detect.Observation) {
 	p.Bytes += len(p.buf)
 	var back detect.Observation
 	if err := detect.ParseObservation(p.buf, &back); err != nil {
-		panic(fmt.Sprintf("an observation does not survive the wire: %v", err)) // a bug, which an evaluation must not hide
+		p.err = errors.Join(p.err, fmt.Errorf("an observation of %s does not survive the wire: %w", o.Entity, err))
+		return
 	}
 	p.evaluator.Fold(&back, p)
 }
@@ -126,8 +129,8 @@ func (p *Pipeline) tick(now flow.Time) {
 }
 
 // Finish lets the silence after the last record pass, a minute at a time, as a
-// live stream would, and then ends.
-func (p *Pipeline) Finish() {
+// live stream would, and then ends. It tells what went wrong on the way.
+func (p *Pipeline) Finish() error {
 	last := p.now
 	p.wait(last.Add(60))
 	for end := last.Add(Lateness + p.active + 2*p.Set.Pane); p.now < end; {
@@ -136,6 +139,7 @@ func (p *Pipeline) Finish() {
 	p.table.Advance(flow.MaxTime, p.event, nil)
 	p.combiner.Advance(flow.MaxTime, p)
 	p.evaluator.Advance(flow.MaxTime, p)
+	return p.err
 }
 
 // tenth is when the tenth session of a truth began.

@@ -54,7 +54,9 @@ func runOne(path string, set *detect.Settings) (*Result, error) {
 	for i := range list {
 		p.Record(&list[i])
 	}
-	p.Finish()
+	if err := p.Finish(); err != nil {
+		return nil, err
+	}
 	stem := name
 	if i := strings.LastIndexByte(name, '.'); i > 0 {
 		stem = name[:i]

@@ -1,4 +1,5 @@
-// Command detect judges sessions and writes alerts.
+// Command detect judges sessions and writes alerts: what is confirmed is a
+// function of the final session events.
 package main
 
 import (
