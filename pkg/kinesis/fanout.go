@@ -6,11 +6,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
 )
 
 // maxEvent bounds what one event of a subscription holds: a record of 10 MiB.
 const maxEvent = maxResponse
+
+// ownProtocol gives a subscription a decoder of its own. The SDK's client has
+// one buffer for the event streams of all its calls (smithy-go v1.28.8,
+// internal/eventstream), so two subscriptions at a time would read each
+// other's events; the race detector found it.
+func ownProtocol(o *kinesis.Options) { o.Protocol = awsjson.New11(schemas.Kinesis_20131202) }
 
 // listen reads a shard by enhanced fan-out until its end or until ctx ends. A
 // subscription lives for 5 minutes and is then renewed where it stopped.
@@ -43,7 +51,7 @@ func (r *reader) subscription(ctx context.Context, pos *position) (ended bool, e
 	out, err := r.st.client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN: aws.String(arn), ShardId: aws.String(r.key.Shard),
 		StartingPosition: &types.StartingPosition{Type: kind, SequenceNumber: sequence, Timestamp: at},
-	}, once)
+	}, once, ownProtocol)
 	if err != nil {
 		return false, err
 	}
