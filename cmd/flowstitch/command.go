@@ -114,7 +114,13 @@ func newFlags(e *env, c command) *flag.FlagSet {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {
-		fmt.Fprintf(e.stdout, "%s\n\nFlags:\n", strings.TrimSpace(c.usage))
+		fmt.Fprintln(e.stdout, strings.TrimSpace(c.usage))
+		any := false
+		fs.VisitAll(func(*flag.Flag) { any = true })
+		if !any {
+			return
+		}
+		fmt.Fprint(e.stdout, "\nFlags:\n")
 		fs.SetOutput(e.stdout)
 		fs.PrintDefaults()
 		fs.SetOutput(io.Discard)

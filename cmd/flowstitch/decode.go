@@ -22,13 +22,13 @@ func decodeCommand() command {
 Reads flow logs the way ingest does and shows each record, and each line that
 can not be read with the reason: the first tool when something looks wrong.
 FILE may be text, gzip, Parquet, JSON from CloudWatch Logs or Firehose, or - for
-standard input. The layout comes from -layout, a header line, or the values.
+standard input. The layout comes from -log-format, a header line, or the values.
 
 Examples:
   flowstitch decode -explain flows.log.gz
   flowstitch decode -format json flows.parquet | head
   aws logs filter-log-events --log-group-name vpc | flowstitch decode -
-  flowstitch decode -rejects -layout '${version} ${srcaddr} ${dstaddr}
+  flowstitch decode -rejects -log-format '${version} ${srcaddr} ${dstaddr}
       ${srcport} ${dstport} ${protocol} ${start} ${end}' flows.log`,
 		run: runDecode,
 	}
@@ -36,13 +36,13 @@ Examples:
 
 // decodeFlags are the flags of decode.
 type decodeFlags struct {
-	format, layout   string
-	explain, rejects bool
+	format, logFormat string
+	explain, rejects  bool
 }
 
 func (o *decodeFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.format, "format", "table", "print records as `table` or json")
-	fs.StringVar(&o.layout, "layout", "", "the flow log's LogFormat, in AWS's ${field} `syntax`; several with |")
+	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.BoolVar(&o.explain, "explain", false, "say at the end which layout was chosen and why, and what was counted")
 	fs.BoolVar(&o.rejects, "rejects", false, "print only what could not be read")
 }
@@ -51,24 +51,25 @@ func runDecode(ctx context.Context, e *env, args []string) error {
 	fs := newFlags(e, decodeCommand())
 	var o decodeFlags
 	o.register(fs)
-	if err := parseFlags(fs, args); err != nil {
+	files, err := parseMixed(fs, args)
+	if err != nil {
 		return err
 	}
 	if o.format != "table" && o.format != "json" {
 		return usagef("-format is table or json, not %q", o.format)
 	}
-	if fs.NArg() == 0 {
-		return usagef("give a file, or - for standard input")
+	if len(files) == 0 {
+		return usagef("name at least one flow log, or - for standard input")
 	}
-	d, err := flowlog.New(flowlog.Config{Format: o.layout})
+	d, err := flowlog.New(flowlog.Config{Format: o.logFormat})
 	if err != nil {
 		return usageError{err.Error()}
 	}
 	out := bufio.NewWriterSize(e.stdout, 64<<10)
-	sink := &printer{out: out, json: o.format == "json", rejects: o.rejects, files: fs.NArg() > 1}
+	sink := &printer{out: out, json: o.format == "json", rejects: o.rejects, files: len(files) > 1}
 	sink.header()
 	var failed error
-	for _, name := range fs.Args() {
+	for _, name := range files {
 		failed = errors.Join(failed, decodeFile(ctx, e, d, name, sink))
 	}
 	if err := out.Flush(); err != nil {

@@ -213,7 +213,7 @@ func appendRecordJSON(b []byte, r *flow.Record) []byte {
 func explain(w io.Writer, d *flowlog.Decoder) {
 	choices := d.Choices()
 	if len(choices) == 0 {
-		fmt.Fprintln(w, "\nNo layout: no line had a header or the shape of a known one. Give -layout.")
+		fmt.Fprintln(w, "\nNo layout: no line had a header or the shape of a known one. Give -log-format.")
 	}
 	for _, c := range choices {
 		source := c.Source

@@ -75,9 +75,9 @@ func TestDecodeFilesAndMistakes(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"give a file", 2, nil},
+		{"name at least one flow log", 2, nil},
 		{"-format is table or json", 2, []string{"-format", "xml", "-"}},
-		{"has no dstaddr", 2, []string{"-layout", "${srcaddr}", "-"}},
+		{"has no dstaddr", 2, []string{"-log-format", "${srcaddr}", "-"}},
 		{"no such file", 1, []string{"nowhere.log"}},
 	} {
 		if _, errs, code := runDecodeTest(t, c.args...); code != c.code || !strings.Contains(errs, c.want) {

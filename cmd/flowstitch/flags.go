@@ -18,6 +18,12 @@ func (l *listFlag) Set(s string) error {
 	return nil
 }
 
+// The help of flags that several commands have.
+const (
+	logFormatHelp = "the flow log's LogFormat, in AWS's ${field} `syntax`, several with |; without it a header line tells it, or the values do"
+	ownHelp       = "`networks` whose addresses are ours, such as 10.0.0.0/8; may be repeated. Without it they are learned from the log"
+)
+
 // loopbackPort returns the port of a loopback address: the embedded broker
 // knows neither TLS nor passwords and is nobody else's business.
 func loopbackPort(addr string) (int, error) {

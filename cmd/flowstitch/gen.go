@@ -42,9 +42,9 @@ whole of it with -print. Times count from the start.
 Examples:
   flowstitch gen -o incident.log.gz -truth incident.truth.csv
   flowstitch gen -no-attacks -duration 24h -rate 50 | flowstitch run -
-  flowstitch gen -header -format '${version} ${srcaddr} ${dstaddr} ${srcport}
+  flowstitch gen -header -log-format '${version} ${srcaddr} ${dstaddr} ${srcport}
       ${dstport} ${protocol} ${packets} ${bytes} ${start} ${end} ${tcp-flags}'
-  flowstitch gen -format v5 -lines 1000
+  flowstitch gen -log-format v5 -lines 1000
   flowstitch gen -print > mine.yaml; flowstitch gen -scenario mine.yaml`,
 		run: runGen,
 	}
@@ -53,12 +53,12 @@ Examples:
 // genFlags are the flags of gen. The scenario's own are applied over the file
 // only where they were given.
 type genFlags struct {
-	scenario, start, format, out, truth string
-	seed                                uint64
-	duration, interval                  time.Duration
-	rate                                float64
-	ipv6, lines                         int64
-	noAttacks, header, print            bool
+	scenario, start, logFormat, out, truth string
+	seed                                   uint64
+	duration, interval                     time.Duration
+	rate                                   float64
+	ipv6, lines                            int64
+	noAttacks, header, print               bool
 }
 
 func (g *genFlags) register(fs *flag.FlagSet) {
@@ -70,7 +70,7 @@ func (g *genFlags) register(fs *flag.FlagSet) {
 	fs.DurationVar(&g.interval, "interval", 0, "aggregation interval of the flow log, up to 10m")
 	fs.Int64Var(&g.ipv6, "ipv6", 0, "`percent` of Internet clients that come by IPv6")
 	fs.BoolVar(&g.noAttacks, "no-attacks", false, "the same ordinary traffic, without the attacks")
-	fs.StringVar(&g.format, "format", "v2", "v2 to v11, or a custom `format` in AWS's ${field} syntax")
+	fs.StringVar(&g.logFormat, "log-format", "v2", "v2 to v11, or a custom `format` in AWS's ${field} syntax")
 	fs.BoolVar(&g.header, "header", false, "begin with a line of the field names, as files in S3 do")
 	fs.Int64Var(&g.lines, "lines", 0, "stop after so many `lines` (default: no bound)")
 	fs.StringVar(&g.out, "o", "-", "write to `file`, compressed if it ends in .gz; - is standard output")
@@ -95,7 +95,7 @@ func runGen(ctx context.Context, e *env, args []string) error {
 	if g.print {
 		return config.Dump(e.stdout, sc)
 	}
-	format, err := formatOf(g.format)
+	format, err := formatOf(g.logFormat)
 	if err != nil {
 		return usageError{err.Error()}
 	}
@@ -162,7 +162,7 @@ func formatOf(s string) (*flowlog.Format, error) {
 	if digits, ok := strings.CutPrefix(s, "v"); ok {
 		if v, err := strconv.ParseUint(digits, 10, 8); err == nil {
 			if v < 2 || v > 11 {
-				return nil, fmt.Errorf("-format: there is no version %d of the format; use v2 to v11", v)
+				return nil, fmt.Errorf("-log-format: there is no version %d of the format; use v2 to v11", v)
 			}
 			return flowlog.UpTo(uint8(v)), nil
 		}
@@ -172,7 +172,7 @@ func formatOf(s string) (*flowlog.Format, error) {
 		return nil, err
 	}
 	if names := f.Unknown(); len(names) > 0 {
-		return nil, fmt.Errorf("-format: %s is no field of VPC flow logs", strings.Join(names, ", "))
+		return nil, fmt.Errorf("-log-format: %s is no field of VPC flow logs", strings.Join(names, ", "))
 	}
 	return f, nil
 }

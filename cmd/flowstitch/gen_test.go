@@ -58,19 +58,19 @@ func TestGenIsDeterministicAndPrintable(t *testing.T) {
 }
 
 func TestGenFlags(t *testing.T) {
-	_, out, _ := genOut(t, "-header", "-lines", "3", "-format", "${dstport} ${srcaddr} ${tcp-flags}")
+	_, out, _ := genOut(t, "-header", "-lines", "3", "-log-format", "${dstport} ${srcaddr} ${tcp-flags}")
 	l := strings.Split(strings.TrimSpace(out), "\n")
 	if len(l) != 4 || l[0] != "dstport srcaddr tcp-flags" || len(strings.Fields(l[1])) != 3 {
 		t.Errorf("a custom format with a header: %q", l)
 	}
-	if _, out, _ := genOut(t, "-lines", "1", "-format", "v5"); len(strings.Fields(out)) != 29 {
+	if _, out, _ := genOut(t, "-lines", "1", "-log-format", "v5"); len(strings.Fields(out)) != 29 {
 		t.Errorf("v5: %q", out)
 	}
 	if _, out, _ := genOut(t, "-no-attacks", "-start", "2030-01-01T00:00:00Z", "-duration", "5m", "-rate", "0", "-interval", "10s"); !strings.Contains(out, " 18934560") {
 		t.Errorf("-start: %.100q", out)
 	}
 	for _, bad := range [][]string{
-		{"-nonsense"}, {"extra"}, {"-format", "v1"}, {"-format", "${}"}, {"-start", "yesterday"},
+		{"-nonsense"}, {"extra"}, {"-log-format", "v1"}, {"-log-format", "${}"}, {"-start", "yesterday"},
 		{"-duration", "0s"}, {"-rate", "NaN"}, {"-interval", "1h"},
 	} {
 		if status, _, msg := genOut(t, bad...); status != 2 || !strings.HasPrefix(msg, "flowstitch gen: ") {

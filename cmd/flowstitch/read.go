@@ -37,20 +37,20 @@ Examples:
 
 // readFlags are the flags of read.
 type readFlags struct {
-	format, layout   string
-	events, quiet    bool
-	own              listFlag
-	lateness         time.Duration
-	idleTCP, idleAny time.Duration
+	format, logFormat string
+	events, quiet     bool
+	own               listFlag
+	lateness          time.Duration
+	idleTCP, idleAny  time.Duration
 }
 
 func (o *readFlags) register(fs *flag.FlagSet) {
 	d := session.Default()
 	fs.StringVar(&o.format, "format", "table", "print sessions as `table`, json or csv")
-	fs.StringVar(&o.layout, "layout", "", "the flow log's LogFormat, in AWS's ${field} `syntax`; several with |")
+	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.BoolVar(&o.events, "events", false, "print every final event, what long sessions tell on their way too")
 	fs.BoolVar(&o.quiet, "quiet", false, "no summary on standard error")
-	fs.Var(&o.own, "own", "`networks` whose addresses are ours, instead of what the interfaces show; may be repeated")
+	fs.Var(&o.own, "own", ownHelp)
 	fs.DurationVar(&o.lateness, "lateness", time.Duration(d.Retain)*time.Second, "how far out of order records may be")
 	fs.DurationVar(&o.idleTCP, "idle-tcp", time.Duration(d.IdleTCP)*time.Second, "silence that ends a TCP session")
 	fs.DurationVar(&o.idleAny, "idle-other", time.Duration(d.IdleOther)*time.Second, "silence that ends any other session")
@@ -81,17 +81,18 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	fs := newFlags(e, readCommand())
 	var o readFlags
 	o.register(fs)
-	if err := parseFlags(fs, args); err != nil {
+	files, err := parseMixed(fs, args)
+	if err != nil {
 		return err
 	}
 	cfg, known, err := o.config()
 	if err != nil {
 		return err
 	}
-	if fs.NArg() == 0 {
+	if len(files) == 0 {
 		return usagef("give a file, or - for standard input")
 	}
-	d, err := flowlog.New(flowlog.Config{Format: o.layout})
+	d, err := flowlog.New(flowlog.Config{Format: o.logFormat})
 	if err != nil {
 		return usageError{err.Error()}
 	}
@@ -105,7 +106,7 @@ func runRead(ctx context.Context, e *env, args []string) error {
 		print: newSessionPrinter(out, o.format),
 	}
 	var failed error
-	for _, name := range fs.Args() {
+	for _, name := range files {
 		failed = errors.Join(failed, decodeFile(ctx, e, d, name, s))
 	}
 	s.table.Advance(flow.MaxTime, s.emit, nil)

@@ -52,21 +52,21 @@ type runOptions struct {
 func parseRun(e *env, args []string) (*runOptions, error) {
 	o := &runOptions{}
 	fs := newFlags(e, runCommand())
-	fs.StringVar(&o.format, "format", "human", "how alerts are printed: human, or json (OCSF, one object a line)")
+	fs.StringVar(&o.format, "format", "text", "how alerts are printed: text, or json (OCSF, one object a line)")
 	fs.StringVar(&o.serve, "serve", "", "stay after the files and let other programs reach the broker at this loopback `address`, such as 127.0.0.1:9092")
-	fs.StringVar(&o.logFormat, "log-format", "", "layout of the lines in AWS's ${field} `syntax`; without it a header line tells it, or it is inferred")
+	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.StringVar(&o.config, "config", "", "configuration of detect, a YAML `file` as services/detect reads it")
-	fs.Var(&o.own, "own", "`prefix` of our own networks, such as 10.0.0.0/8; may be repeated. Without it own addresses are learned from the log")
+	fs.Var(&o.own, "own", ownHelp)
 	fs.DurationVar(&o.lateness, "lateness", 0, "how far records may be out of order in event time; 0 is the aggregation interval plus 5 minutes")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress and no summary")
 	fs.BoolVar(&o.verbose, "verbose", false, "log what the services do, on standard error")
-	if err := parseFlags(fs, args); err != nil {
+	var err error
+	if o.files, err = parseMixed(fs, args); err != nil {
 		return nil, err
 	}
-	o.files = fs.Args()
 	switch {
-	case o.format != "human" && o.format != "json":
-		return nil, usagef("-format is %q; it is human or json", o.format)
+	case o.format != "text" && o.format != "json":
+		return nil, usagef("-format is text or json, not %q", o.format)
 	case len(o.files) == 0 && o.serve == "":
 		return nil, usagef("name at least one flow log, or - for standard input")
 	}

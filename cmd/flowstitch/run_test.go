@@ -36,7 +36,7 @@ func TestRunMistakes(t *testing.T) {
 		say    string
 	}{
 		{nil, 2, "name at least one flow log"},
-		{[]string{"-format", "xml", text}, 2, `-format is "xml"`},
+		{[]string{"-format", "xml", text}, 2, `-format is text or json, not "xml"`},
 		{[]string{"-nope", text}, 2, "-nope"},
 		{[]string{"-log-format", "${version} ${nonsense}", text}, 2, "format"},
 		{[]string{"-own", "10.0.0.0/40", text}, 2, "not a prefix"},
