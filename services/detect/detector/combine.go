@@ -17,8 +17,9 @@ const combineBuckets = 4
 
 // combineFold adapts detect.Combiner to the stage.
 type combineFold struct {
-	set   *detect.Settings
-	rules []*rule.Rule
+	set     *detect.Settings
+	rules   []*rule.Rule
+	metrics *metrics
 }
 
 // Buckets implements stage.Fold.
@@ -35,9 +36,9 @@ func (f *combineFold) Route(m *stage.Message) (int, error) {
 // NewBucket implements stage.Fold.
 func (f *combineFold) NewBucket(int32, int) stage.Bucket {
 	if len(f.rules) == 0 {
-		return &combineBucket{c: detect.NewCombiner(f.set)}
+		return &combineBucket{c: detect.NewCombiner(f.set), metrics: f.metrics}
 	}
-	return &combineBucket{c: detect.NewCombiner(f.set, rule.NewTap(f.rules, f.set.Pane))}
+	return &combineBucket{c: detect.NewCombiner(f.set, rule.NewTap(f.rules, f.set.Pane)), metrics: f.metrics}
 }
 
 // Watermark implements stage.Fold.
@@ -45,6 +46,9 @@ func (f *combineFold) Watermark(clock flow.Time) flow.Time { return f.set.Waterm
 
 type combineBucket struct {
 	c        *detect.Combiner
+	metrics  *metrics
+	reported detect.CombineStats
+	held     int
 	event    session.Event
 	out      stage.Emitter
 	key, val []byte
@@ -73,12 +77,25 @@ func (b *combineBucket) Full() bool { return b.out.Full() }
 func (b *combineBucket) Tick(wall int64, out stage.Emitter) {
 	b.out = out
 	b.c.Tick(wall, b)
+	b.report(b.c.Entities())
 }
 
 // Advance implements stage.Bucket.
 func (b *combineBucket) Advance(clock flow.Time, out stage.Emitter) bool {
 	b.out = out
-	return b.c.Advance(clock, b)
+	done := b.c.Advance(clock, b)
+	b.report(b.c.Entities())
+	return done
+}
+
+// Close implements stage.Closer: another member shows the bucket now.
+func (b *combineBucket) Close() { b.report(0) }
+
+func (b *combineBucket) report(held int) {
+	now := b.c.Stats()
+	b.metrics.countCombine(b.reported, now)
+	b.metrics.sums.Add(float64(held - b.held))
+	b.reported, b.held = now, held
 }
 
 // AppendSnapshot implements stage.Bucket.

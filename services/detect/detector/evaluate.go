@@ -21,6 +21,7 @@ type evaluateFold struct {
 	set     *detect.Settings
 	rules   []*rule.Rule
 	encoder *alert.Encoder
+	metrics *metrics
 	now     func() time.Time // bounds the record timestamp only: brokers refuse the future
 }
 
@@ -47,6 +48,9 @@ type evaluateBucket struct {
 	rules *rule.Judge
 	out   stage.Emitter
 	err   error
+
+	reported detect.EvaluateStats
+	held     int
 }
 
 // Fold implements stage.Bucket.
@@ -66,6 +70,7 @@ func (b *evaluateBucket) Fold(m *stage.Message, out stage.Emitter) error {
 
 // Alert implements detect.AlertSink.
 func (b *evaluateBucket) Alert(a *alert.Alert) {
+	b.fold.metrics.said(a)
 	r, err := b.fold.encoder.Record(a)
 	if err != nil {
 		b.err = err
@@ -96,7 +101,19 @@ func (b *evaluateBucket) Tick(int64, stage.Emitter) {}
 // Advance implements stage.Bucket.
 func (b *evaluateBucket) Advance(clock flow.Time, out stage.Emitter) bool {
 	b.out = out
-	return b.v.Advance(clock, b) && b.rules.Advance(clock, b)
+	done := b.v.Advance(clock, b) && b.rules.Advance(clock, b)
+	b.report(b.v.Entities())
+	return done
+}
+
+// Close implements stage.Closer: another member shows the bucket now.
+func (b *evaluateBucket) Close() { b.report(0) }
+
+func (b *evaluateBucket) report(held int) {
+	now := b.v.Stats()
+	b.fold.metrics.countEvaluate(b.reported, now)
+	b.fold.metrics.entities.Add(float64(held - b.held))
+	b.reported, b.held = now, held
 }
 
 // AppendSnapshot implements stage.Bucket.

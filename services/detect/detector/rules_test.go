@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -56,7 +58,8 @@ func TestRulesInTheFolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	combine := (&combineFold{set: &set, rules: rules}).NewBucket(0, 0)
+	m := newMetrics(prometheus.NewRegistry())
+	combine := (&combineFold{set: &set, rules: rules, metrics: m}).NewBucket(0, 0)
 	observations := &sink{}
 	for i := range 6 {
 		if err := combine.Fold(failedLogin(i), observations); err != nil {
@@ -64,7 +67,7 @@ func TestRulesInTheFolds(t *testing.T) {
 		}
 	}
 	combine.Advance(flow.MaxTime, observations)
-	fold := &evaluateFold{set: &set, rules: rules, encoder: enc, now: time.Now}
+	fold := &evaluateFold{set: &set, rules: rules, encoder: enc, metrics: m, now: time.Now}
 	evaluate, alerts := fold.NewBucket(0, 0), &sink{}
 	for _, o := range observations.out {
 		if err := evaluate.Fold(&stage.Message{Key: o.Key, Value: o.Value}, alerts); err != nil {

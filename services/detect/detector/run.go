@@ -36,13 +36,14 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	}
 	r := newReloader(cfg.Tuning, tel)
 	r.rules = cfg.Rules
+	m := newMetrics(tel.Registry)
 	return r.run(ctx, cfg.TuningEvery, func(ctx context.Context, set *detect.Settings) error {
-		return runFolds(ctx, combining, evaluating, encoder, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
+		return runFolds(ctx, combining, evaluating, encoder, m, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
 	})
 }
 
 // runFolds runs both stages under the given settings and rules.
-func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, cfg foldConfig) error {
+func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, m *metrics, cfg foldConfig) error {
 	canonical, err := json.Marshal(cfg)
 	if err != nil {
 		return fmt.Errorf("detect: %w", err)
@@ -59,7 +60,7 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 					return nil, err
 				}
 				rules, err := parseRules(config)
-				return &combineFold{set: set, rules: rules}, err
+				return &combineFold{set: set, rules: rules, metrics: m}, err
 			},
 		})
 	})
@@ -74,7 +75,7 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 					return nil, err
 				}
 				rules, err := parseRules(config)
-				return &evaluateFold{set: set, rules: rules, encoder: encoder, now: evaluating.Now}, err
+				return &evaluateFold{set: set, rules: rules, encoder: encoder, metrics: m, now: evaluating.Now}, err
 			},
 		})
 	})
