@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/flowstitch/flowstitch/internal/alerttest"
+	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
@@ -235,6 +237,7 @@ func visitorsAt(w world, at flow.Time, clients int, packets int64) []shot {
 // TestScenarios plays every scenario and its look-alike over IPv4 and IPv6,
 // with tcp-flags and without.
 func TestScenarios(t *testing.T) {
+	valid := validator(t)
 	for _, w := range []world{{false, true}, {false, false}, {true, true}, {true, false}} {
 		for _, s := range scenarios {
 			t.Run(fmt.Sprintf("%s/v6=%v,flags=%v", s.detector, w.v6, w.flags), func(t *testing.T) {
@@ -245,12 +248,32 @@ func TestScenarios(t *testing.T) {
 				if got := p.fired(s.detector); len(got) == 0 {
 					t.Errorf("silent: %d statements in all", len(p.said))
 				}
+				valid(t, p.said)
 				p = newPipe(t, &set, 3, 2)
 				p.run(w.apply(s.silent(w)))
 				if got := p.fired(s.detector); len(got) > 0 {
 					t.Errorf("the look-alike fires: %s", got[0].Sentence)
 				}
 			})
+		}
+	}
+}
+
+// validator returns a function that holds every statement against the strict
+// OCSF schema and the ECS field table.
+func validator(t *testing.T) func(*testing.T, []alert.Alert) {
+	ocsf, ecs := alerttest.OCSF(t), alerttest.ECS(t)
+	return func(t *testing.T, said []alert.Alert) {
+		for i := range said {
+			for format, check := range map[alert.Format]func([]byte) error{alert.OCSF: ocsf, alert.ECS: ecs} {
+				b, err := alert.NewEncoder(alert.Options{Format: format}).Append(nil, &said[i])
+				if err == nil {
+					err = check(b)
+				}
+				if err != nil {
+					t.Errorf("%s: %s: %v", said[i].Detector.ID, said[i].Sentence, err)
+				}
+			}
 		}
 	}
 }
