@@ -61,8 +61,8 @@ const maxRefusals = 3
 // output), then the ledger.
 func (c *committer) gather(tx *Tx) {
 	c.recs, c.led = c.recs[:0], c.led[:0]
-	for i := range tx.recs {
-		c.recs = append(c.recs, &tx.recs[i])
+	for i := range tx.recs.n {
+		c.recs = append(c.recs, tx.recs.at(i))
 	}
 	for i := range tx.ledger {
 		c.led = append(c.led, kgo.Record{
@@ -106,20 +106,21 @@ func (c *committer) produce(ctx context.Context, recs []*kgo.Record) (refused []
 	defer cancel()
 	var mu sync.Mutex
 	var other error
+	promise := func(r *kgo.Record, e error) { // one for all records: a closure each would be allocated
+		if e == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if isRefusal(e) {
+			refused, err = append(refused, r), e
+		} else {
+			other = e
+		}
+	}
 	for _, r := range recs {
 		r.Context = nil // that of an earlier attempt, which has ended
-		c.cl.Produce(ctx, r, func(r *kgo.Record, e error) {
-			if e == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if isRefusal(e) {
-				refused, err = append(refused, r), e
-			} else {
-				other = e
-			}
-		})
+		c.cl.Produce(ctx, r, promise)
 	}
 	if e := c.cl.Flush(ctx); e != nil {
 		return nil, e
@@ -167,8 +168,8 @@ func (c *committer) isolate(ctx context.Context, suspects []*kgo.Record, tx *Tx)
 // replace makes a reject of r, in its place. A reject that is refused itself
 // keeps its headers and loses its value.
 func (c *committer) replace(tx *Tx, r *kgo.Record) {
-	rejects := tx.names.Name(RejectsTopic)
-	if r.Topic == rejects {
+	t := tx.topics[RejectsTopic]
+	if r.Topic == t.name {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "dropped-bytes", Value: fmt.Append(nil, len(r.Value))})
 		r.Value, r.Timestamp = nil, time.Time{}
 		return
@@ -180,8 +181,8 @@ func (c *committer) replace(tx *Tx, r *kgo.Record) {
 	for _, h := range reject.Headers() {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
 	}
-	r.Key, r.Topic, r.Timestamp = reject.Key(), rejects, time.Time{}
-	r.Partition = int32(tx.partitions[RejectsTopic].Partition(r, int(tx.counts[RejectsTopic])))
+	r.Key, r.Topic, r.Timestamp = reject.Key(), t.name, time.Time{}
+	r.Partition = t.place(r)
 }
 
 func (c *committer) bisect(ctx context.Context, suspects []*kgo.Record) (bad []*kgo.Record, err error) {
@@ -212,10 +213,7 @@ func (c *committer) count(tx *Tx, took time.Duration) {
 	m := &c.s.st.m
 	m.committed.Inc()
 	m.commitSeconds.Observe(took.Seconds())
-	for i := range tx.recs {
-		r := &tx.recs[i]
-		m.out(r.Topic).add(len(r.Key) + len(r.Value))
-	}
+	m.produced(tx)
 	n := 0
 	for i := range tx.ledger {
 		n += len(tx.ledger[i].Name) + len(tx.ledger[i].Value)
@@ -251,7 +249,7 @@ func (k *marker) add(tx *Tx, now time.Time) {
 		return
 	}
 	wall := now.UnixMilli()
-	busy := len(tx.recs)+len(tx.ledger) > 0
+	busy := tx.recs.n+len(tx.ledger) > 0
 	for _, w := range tx.marks {
 		id := Watermark{Topic: w.Topic, Partition: w.Partition, Slot: w.Slot}
 		last := k.said[id]
@@ -269,11 +267,15 @@ func (k *marker) write(tx *Tx, w *Watermark, wall int64, all bool) {
 		Deployment: k.st.cfg.Deployment, Layout: uint32(k.st.cfg.Layout), Slot: w.Slot, Slots: w.Slots,
 		Watermark: w.Time, Idle: w.Idle, WallMS: wall,
 	})
-	for p := range tx.counts[w.Topic] {
+	t := tx.topics[w.Topic]
+	if t == nil {
+		return
+	}
+	for p := range t.partitions {
 		if w.Partition != AllPartitions && w.Partition != p {
 			continue
 		}
-		if all || tx.touched[w.Topic][p] {
+		if all || t.touched[p] {
 			tx.Emit(Output{Topic: w.Topic, Partition: p, Value: value})
 		}
 	}

@@ -54,11 +54,6 @@ type partitionState struct {
 
 type outCounter struct{ records, bytes prometheus.Counter }
 
-func (o *outCounter) add(n int) {
-	o.records.Inc()
-	o.bytes.Add(float64(n))
-}
-
 func (m *metrics) register(st *Stage) error {
 	labels := prometheus.Labels{"service": st.cfg.Service, "stage": st.cfg.Stage}
 	var all []prometheus.Collector
@@ -138,6 +133,44 @@ func (m *metrics) out(topic string) *outCounter {
 		m.outs[topic] = o
 	}
 	return o
+}
+
+// produced counts the records of a transaction that is committed. Records of a
+// topic mostly follow each other: they are added up before a counter is touched.
+func (m *metrics) produced(tx *Tx) {
+	topic, n, size := "", 0, 0
+	for i := range tx.recs.n {
+		r := tx.recs.at(i)
+		if r.Topic != topic {
+			m.countOut(topic, n, size)
+			topic, n, size = r.Topic, 0, 0
+		}
+		n, size = n+1, size+len(r.Key)+len(r.Value)
+	}
+	m.countOut(topic, n, size)
+}
+
+func (m *metrics) countOut(topic string, records, bytes int) {
+	if records == 0 {
+		return
+	}
+	o := m.out(topic)
+	o.records.Add(float64(records))
+	o.bytes.Add(float64(bytes))
+}
+
+// folded adds up what a partition took in since before.
+func (m *metrics) folded(now, before *partitionStats) {
+	add := func(c prometheus.Counter, n uint64) {
+		if n > 0 {
+			c.Add(float64(n))
+		}
+	}
+	add(m.refolded, now.refolded-before.refolded)
+	add(m.recordsIn, now.records-before.records)
+	add(m.marksIn, now.marks-before.marks)
+	add(m.bytesIn, now.bytes-before.bytes)
+	add(m.poison, now.poison-before.poison)
 }
 
 // show replaces what the gauges of a partition show; nil takes them away.

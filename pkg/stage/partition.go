@@ -59,8 +59,9 @@ type unfinished struct {
 }
 
 type partitionStats struct {
-	records, marks, poison, refolded uint64
-	switches                         uint64
+	records, marks, bytes uint64 // refolds apart
+	poison, refolded      uint64
+	switches              uint64
 }
 
 // emitter counts what one partition puts out, and discards what was committed
@@ -103,9 +104,7 @@ func (p *partition) step(m *Message, tx *Tx) (done bool, err error) {
 			return true, nil // the reader began a batch before our position
 		}
 		p.offset, p.emitted = m.Offset, 0
-		if p.refolding() {
-			p.stats.refolded++
-		}
+		p.count(m)
 		if err := p.begin(m); err != nil {
 			return false, err
 		}
@@ -117,6 +116,20 @@ func (p *partition) step(m *Message, tx *Tx) (done bool, err error) {
 	return true, tx.err
 }
 
+// count counts a record that is about to be taken in.
+func (p *partition) count(m *Message) {
+	switch {
+	case p.refolding():
+		p.stats.refolded++
+		return
+	case wire.IsMark(m.Value):
+		p.stats.marks++
+	default:
+		p.stats.records++
+	}
+	p.stats.bytes += uint64(len(m.Key) + len(m.Value))
+}
+
 // settle ends the record at p.offset.
 func (p *partition) settle() {
 	p.offset, p.emitted = p.offset+1, 0
@@ -126,7 +139,6 @@ func (p *partition) settle() {
 // begin folds a data record, or works out what a mark sets off.
 func (p *partition) begin(m *Message) error {
 	if wire.IsMark(m.Value) {
-		p.stats.marks++
 		var mark wire.Mark
 		err := wire.ParseMark(m.Value, &mark)
 		if err == nil {
@@ -140,7 +152,6 @@ func (p *partition) begin(m *Message) error {
 		}
 		return nil
 	}
-	p.stats.records++
 	i, err := p.fold.Route(m)
 	if err != nil {
 		p.poison(m, err)

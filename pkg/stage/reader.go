@@ -97,6 +97,8 @@ type foldWorker struct {
 	written map[int32]position
 	queue   []*kgo.Record
 	next    int
+	msg     Message // the one being folded
+	counted map[int32]partitionStats
 	roll    roller
 	stored  bool // the configuration is in the ledger
 }
@@ -126,6 +128,7 @@ func (w *foldWorker) restoreAll(ctx context.Context, ledger map[string][]byte) e
 	defer func() { w.ledger = nil }()
 	_, w.stored = ledger[nameConfig(w.hash)]
 	w.by, w.lived, w.ends, w.written = map[int32]*partition{}, map[int32]bool{}, map[int32]int64{}, map[int32]position{}
+	w.counted = map[int32]partitionStats{}
 	topic := w.st.names.Name(w.spec.Input)
 	firsts, err := kadm.NewClient(w.st.group).ListStartOffsets(ctx, topic)
 	if err == nil {
@@ -212,18 +215,8 @@ func (w *foldWorker) fold1(r *kgo.Record, tx *Tx) (done bool, err error) {
 			return false, err
 		}
 	}
-	old := p.refolding()
-	before := p.stats
-	done, err = p.step(&Message{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value}, tx)
-	m := &w.st.m
-	m.refolded.Add(float64(p.stats.refolded - before.refolded))
-	if !old {
-		m.recordsIn.Add(float64(p.stats.records - before.records))
-		m.marksIn.Add(float64(p.stats.marks - before.marks))
-		m.bytesIn.Add(float64(len(r.Key) + len(r.Value)))
-	}
-	m.poison.Add(float64(p.stats.poison - before.poison))
-	return done, err
+	w.msg = Message{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value}
+	return p.step(&w.msg, tx)
 }
 
 // goLive makes a change of configuration take effect at the position that is
@@ -389,6 +382,9 @@ func (w *foldWorker) Drain(_ context.Context, tx *Tx) (done bool, err error) {
 
 func (w *foldWorker) show() {
 	for _, p := range w.parts {
+		before := w.counted[p.id]
+		w.st.m.folded(&p.stats, &before)
+		w.counted[p.id] = p.stats
 		s := &partitionState{
 			position: p.offset, end: w.ends[p.id], clock: p.settled.clock, tickMS: p.clock.tick, oldest: w.roll.oldest(p.id),
 		}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Rig is test support for folds. It runs one partition over a log in memory and
@@ -122,23 +121,10 @@ func (r *Rig) life() (done bool, err error) {
 	if err := r.recover(p, tx); err != nil {
 		return false, err
 	}
-	moved := !p.mark.active
-	if moved {
-		if err := r.reconfigure(p, tx); err != nil {
-			return false, err
-		}
-	}
+	moved := false
 	for int(p.offset) < len(r.Log) {
-		for n := r.Rand.IntN(r.MaxRecords) + 1; n > 0 && !tx.Full() && int(p.offset) < len(r.Log); n-- {
-			if !moved && !p.mark.active {
-				moved = true
-				if err := r.reconfigure(p, tx); err != nil {
-					return false, err
-				}
-			}
-			if _, err := p.step(&r.Log[p.offset], tx); err != nil {
-				return false, err
-			}
+		if moved, err = r.fill(p, tx, moved); err != nil {
+			return false, err
 		}
 		if r.Rand.IntN(100) < r.CrashPercent {
 			if r.Graceful {
@@ -158,6 +144,23 @@ func (r *Rig) life() (done bool, err error) {
 		return true, r.commit(p, tx)
 	}
 	return true, nil
+}
+
+// fill folds some records into tx. moved tells that a change of configuration
+// has taken effect; it does so at the first offset where no mark is unfinished.
+func (r *Rig) fill(p *partition, tx *Tx, moved bool) (bool, error) {
+	for n := r.Rand.IntN(r.MaxRecords) + 1; n > 0 && !tx.Full() && int(p.offset) < len(r.Log); n-- {
+		if !moved && !p.mark.active {
+			moved = true
+			if err := r.reconfigure(p, tx); err != nil {
+				return moved, err
+			}
+		}
+		if _, err := p.step(&r.Log[p.offset], tx); err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
 }
 
 // recover refolds and compares with what was lost.
@@ -246,13 +249,13 @@ func (r *Rig) commit(p *partition, tx *Tx) error {
 		}
 		r.ledger[l.Name] = bytes.Clone(l.Value)
 	}
-	r.Output = append(r.Output, produced(tx.recs)...)
+	r.Output = append(r.Output, produced(&tx.recs)...)
 	return nil
 }
 
-func produced(recs []kgo.Record) (out []Produced) {
-	for i := range recs {
-		k := &recs[i]
+func produced(recs *records) (out []Produced) {
+	for i := range recs.n {
+		k := recs.at(i)
 		out = append(out, Produced{k.Topic, string(k.Key), string(k.Value), k.Partition})
 	}
 	return out
@@ -291,5 +294,5 @@ func (r *Rig) Reference(switched []Switch) ([]Produced, error) {
 			return nil, err
 		}
 	}
-	return produced(tx.recs), tx.err
+	return produced(&tx.recs), tx.err
 }

@@ -34,33 +34,42 @@ type Watermark struct {
 // watermarks. Nothing reaches Kafka before the worker's Fill has returned, so
 // no transaction is open while a worker waits for anything. It is an Emitter.
 type Tx struct {
-	names      *Topics
-	counts     map[string]int32 // partitions of each output topic, by logical name
-	partitions map[string]kgo.TopicPartitioner
-	maxBytes   int
-	deadline   time.Time
-	ahead      *atomic.Bool // the transaction before is on its way
-	now        func() time.Time
+	names    *Topics
+	topics   map[string]*outTopic // by logical name
+	maxBytes int
+	deadline time.Time
+	ahead    *atomic.Bool // the transaction before is on its way
+	now      func() time.Time
 
-	recs    []kgo.Record
-	arena   arena
-	bytes   int
-	ledger  []LedgerRecord
-	marks   []Watermark
-	touched map[string][]bool // partitions written to, by logical topic
-	stage   string
-	err     error
+	recs   records
+	arena  arena
+	bytes  int
+	ledger []LedgerRecord
+	marks  []Watermark
+	stage  string
+	err    error
+}
+
+// outTopic is a topic that a transaction may write to.
+type outTopic struct {
+	name        string
+	partitions  int32
+	partitioner kgo.TopicPartitioner
+	touched     []bool // by partition: written to in this transaction
+}
+
+func (t *outTopic) place(r *kgo.Record) int32 {
+	return int32(t.partitioner.Partition(r, int(t.partitions)))
 }
 
 func newTx(stage string, names *Topics, counts map[string]int32, maxBytes int) *Tx {
-	tx := &Tx{
-		stage: stage, names: names, counts: counts, maxBytes: maxBytes,
-		partitions: map[string]kgo.TopicPartitioner{}, touched: map[string][]bool{},
-	}
+	tx := &Tx{stage: stage, names: names, topics: map[string]*outTopic{}, maxBytes: maxBytes}
 	for t, n := range counts {
-		// With a key, this is Java's murmur2, Kafka's default.
-		tx.partitions[t] = kgo.StickyKeyPartitioner(nil).ForTopic(t)
-		tx.touched[t] = make([]bool, n)
+		tx.topics[t] = &outTopic{
+			name: names.Name(t), partitions: n, touched: make([]bool, n),
+			// With a key, this is Java's murmur2, Kafka's default.
+			partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t),
+		}
 	}
 	return tx
 }
@@ -89,16 +98,16 @@ func (tx *Tx) Full() bool { return tx.bytes >= tx.maxBytes }
 func (tx *Tx) Bytes() int { return tx.bytes }
 
 // Records is how many output records have been collected so far.
-func (tx *Tx) Records() int { return len(tx.recs) }
+func (tx *Tx) Records() int { return tx.recs.n }
 
-func (tx *Tx) empty() bool { return len(tx.recs)+len(tx.ledger)+len(tx.marks) == 0 }
+func (tx *Tx) empty() bool { return tx.recs.n+len(tx.ledger)+len(tx.marks) == 0 }
 
 func (tx *Tx) reset(deadline time.Time) {
-	clear(tx.recs) // let go of headers
-	tx.recs, tx.ledger, tx.marks = tx.recs[:0], tx.ledger[:0], tx.marks[:0]
+	tx.recs.reset()
+	tx.ledger, tx.marks = tx.ledger[:0], tx.marks[:0]
 	tx.arena.reset()
-	for _, t := range tx.touched {
-		clear(t)
+	for _, t := range tx.topics {
+		clear(t.touched)
 	}
 	tx.bytes, tx.deadline, tx.err = 0, deadline, nil
 }
@@ -106,22 +115,20 @@ func (tx *Tx) reset(deadline time.Time) {
 // Emit queues one record; SameAsIn has no meaning here, since Tx knows no
 // input partition.
 func (tx *Tx) Emit(o Output) {
-	n, ok := tx.counts[o.Topic]
-	if !ok {
+	t := tx.topics[o.Topic]
+	if t == nil {
 		tx.fail(fmt.Errorf("stage: output to %q, which is not among the declared outputs", o.Topic))
 		return
 	}
 	if len(o.Key)+len(o.Value) > MaxRecord {
 		tx.Reject(wire.Reject{
-			Stage: tx.stage, Class: "too-large", Topic: tx.names.Name(o.Topic),
+			Stage: tx.stage, Class: "too-large", Topic: t.name,
 			Reason: fmt.Sprintf("%d bytes to produce, more than %d", len(o.Key)+len(o.Value), MaxRecord),
 		}, o.Value)
 		return
 	}
-	tx.recs = append(tx.recs, kgo.Record{
-		Topic: tx.names.Name(o.Topic), Key: tx.arena.copy(o.Key), Value: tx.arena.copy(o.Value), Partition: o.Partition,
-	})
-	r := &tx.recs[len(tx.recs)-1]
+	r := tx.recs.next()
+	r.Topic, r.Key, r.Value, r.Partition = t.name, tx.arena.copy(o.Key), tx.arena.copy(o.Value), o.Partition
 	if o.Timestamp != 0 {
 		r.Timestamp = time.UnixMilli(o.Timestamp)
 	}
@@ -133,12 +140,12 @@ func (tx *Tx) Emit(o Output) {
 		if r.Key == nil {
 			r.Key = []byte{} // a nil key would be placed at random
 		}
-		r.Partition = int32(tx.partitions[o.Topic].Partition(r, int(n)))
-	case o.Partition < 0 || o.Partition >= n:
-		tx.fail(fmt.Errorf("stage: output to partition %d of %s, which has %d", o.Partition, o.Topic, n))
+		r.Partition = t.place(r)
+	case o.Partition < 0 || o.Partition >= t.partitions:
+		tx.fail(fmt.Errorf("stage: output to partition %d of %s, which has %d", o.Partition, o.Topic, t.partitions))
 		return
 	}
-	tx.touched[o.Topic][r.Partition] = true
+	t.touched[r.Partition] = true
 	tx.bytes += len(o.Key) + len(o.Value) + recordOverhead
 }
 
