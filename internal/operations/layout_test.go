@@ -76,13 +76,38 @@ func finalSessions(t *testing.T, cluster *kafkatest.Cluster, prefix string, part
 // readFinal sums the final events of each session.
 func readFinal(t *testing.T, cluster *kafkatest.Cluster, topic string, partitions int) map[session.ID]final {
 	t.Helper()
+	out := map[session.ID]final{}
+	for _, r := range readAll(t, cluster, topic, partitions) {
+		if wire.IsMark(r.Value) {
+			continue
+		}
+		var e session.Event
+		if err := wire.ParseSession(r.Key, r.Value, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind.Final() && e.Gap == nil {
+			f := out[e.ID]
+			f.outBytes += e.OutFinal.Bytes
+			f.inBytes += e.InFinal.Bytes
+			f.packets += e.OutFinal.Packets + e.InFinal.Packets
+			out[e.ID] = f
+		}
+	}
+	return out
+}
+
+// readAll reads a topic until the mark of every partition says that its source
+// is finished.
+func readAll(t *testing.T, cluster *kafkatest.Cluster, topic string, partitions int) []*kgo.Record {
+	t.Helper()
 	cl, err := kgo.NewClient(append(cluster.Opts(), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	out, ended := map[session.ID]final{}, map[int32]bool{}
+	var out []*kgo.Record
+	ended := map[int32]bool{}
 	for len(ended) < partitions {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		fetches := cl.PollFetches(ctx)
@@ -90,26 +115,13 @@ func readFinal(t *testing.T, cluster *kafkatest.Cluster, topic string, partition
 		if err := fetches.Err0(); err != nil {
 			t.Fatal(err)
 		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			if wire.IsMark(r.Value) {
-				var m wire.Mark
-				if err := wire.ParseMark(r.Value, &m); err == nil && m.Watermark == flow.MaxTime {
-					ended[r.Partition] = true // the source is finished: this partition's last word
-				}
-				return
+		for _, r := range fetches.Records() {
+			var m wire.Mark
+			if wire.IsMark(r.Value) && wire.ParseMark(r.Value, &m) == nil && m.Watermark == flow.MaxTime {
+				ended[r.Partition] = true // the source is finished: this partition's last word
 			}
-			var e session.Event
-			if err := wire.ParseSession(r.Key, r.Value, &e); err != nil {
-				t.Fatal(err)
-			}
-			if e.Kind.Final() && e.Gap == nil {
-				f := out[e.ID]
-				f.outBytes += e.OutFinal.Bytes
-				f.inBytes += e.InFinal.Bytes
-				f.packets += e.OutFinal.Packets + e.InFinal.Packets
-				out[e.ID] = f
-			}
-		})
+			out = append(out, r)
+		}
 	}
 	return out
 }
