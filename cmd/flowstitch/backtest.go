@@ -128,10 +128,10 @@ func (s *side) json(e *env) error {
 
 // backtest feeds both sides with the same sessions.
 type backtest struct {
-	from, to     flow.Time
-	now, before  *side
-	events       int64
-	clock, ended flow.Time
+	from, to    flow.Time
+	now, before *side
+	events      int64
+	clock       flow.Time
 }
 
 // Event implements query.Sink.

@@ -110,6 +110,7 @@ func (x *accumulator) add(a *aggSpec, r *rule.Row, count int64) {
 		}
 		x.set.Add(uint64(a.dim.Hash(r)))
 		return
+	default: // the others take the way below
 	}
 	v, _ := a.dim.Number(r)
 	switch {
@@ -144,6 +145,7 @@ func (x *accumulator) value(a *aggSpec) float64 {
 		return x.low
 	case aggMax:
 		return x.top
+	default: // the others take the way below
 	}
 	if x.sketch == nil {
 		return 0

@@ -47,6 +47,7 @@ func columnsOf(s *rule.Schema, dims []rule.Dim) (cols []Column) {
 			c.Kind, c.Unit = Number, "seconds"
 		case rule.Time:
 			c.Kind = Time
+		default: // the others take the way below
 		}
 		if f := s.Field(d.Name); f != nil && f.Unit != "" {
 			c.Unit = f.Unit

@@ -58,6 +58,7 @@ func (f *Folder) Event(e *session.Event, _ Position) error {
 		return f.add(e, e, 1)
 	case session.KindCorrect:
 		return f.correct(e)
+	default: // the others take the way below
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ var (
 	netsType = types.NewOpaqueType("networks")
 
 	// netsRuntime tells cel-go's `in` that a set of networks can be asked.
-	netsRuntime = types.NewTypeValue("networks", traits.ContainerType)
-	tagsRuntime = types.NewTypeValue("map", traits.ContainerType, traits.IndexerType, traits.SizerType, traits.IterableType)
+	netsRuntime = types.NewObjectType("networks", traits.ContainerType)
+	tagsRuntime = types.NewObjectType("map", traits.ContainerType, traits.IndexerType, traits.SizerType, traits.IterableType)
 )
 
 // addrVal is an address inside cel-go.
@@ -27,7 +27,7 @@ type addrVal struct{ flow.Addr }
 
 func (a addrVal) ConvertToNative(t reflect.Type) (any, error) {
 	if t.Kind() == reflect.String {
-		return a.Addr.String(), nil
+		return a.String(), nil
 	}
 	return nil, fmt.Errorf("an address does not convert to %v", t)
 }
@@ -35,7 +35,7 @@ func (a addrVal) ConvertToNative(t reflect.Type) (any, error) {
 func (a addrVal) ConvertToType(t ref.Type) ref.Val {
 	switch t {
 	case types.StringType:
-		return types.String(a.Addr.String())
+		return types.String(a.String())
 	case types.TypeType:
 		return addrType
 	}

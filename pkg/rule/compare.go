@@ -46,6 +46,7 @@ func (c *compiler) compareOperands(fn string, a, b operand) (*node, bool) {
 		return compareInts(fn, a, b)
 	case Double:
 		return compareDoubles(fn, a, b)
+	default: // the others take the way below
 	}
 	if fn != operators.Equals {
 		return nil, false
@@ -60,6 +61,7 @@ func (c *compiler) compareOperands(fn string, a, b operand) (*node, bool) {
 			get, want := a.field.b, b.b
 			return leaf(&predicate{key: fmt.Sprintf("%s==%v", a.name, want), cost: 2, eval: func(r *Row) bool { return get(r) == want }}), true
 		}
+	default: // the others take the way below
 	}
 	return nil, false
 }

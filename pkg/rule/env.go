@@ -38,6 +38,7 @@ func (t Type) cel() *cel.Type {
 		return cel.ListType(cel.IntType)
 	case Tags:
 		return cel.MapType(cel.StringType, cel.StringType)
+	default: // the others take the way below
 	}
 	return cel.StringType
 }
@@ -152,6 +153,7 @@ func (f *Field) value(r *Row) ref.Val {
 		return newTags(f, r)
 	case String:
 		return types.String(f.text(r))
+	default: // the others take the way below
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, f.list(r))
 }
@@ -221,6 +223,7 @@ func (estimator) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 		return &checker.SizeEstimate{Max: maxText}
 	case types.OpaqueKind:
 		return &checker.SizeEstimate{Min: 1, Max: 1}
+	default: // the others take the way below
 	}
 	return nil
 }

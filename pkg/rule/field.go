@@ -189,6 +189,7 @@ func (f *Field) plain(r *Row) any {
 			return nil
 		}
 		return m
+	default: // the others take the way below
 	}
 	var list []string
 	if f.Type == Flags {

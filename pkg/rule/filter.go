@@ -180,6 +180,7 @@ func closure(n *node) func(*Row) bool {
 			}
 			return false
 		}
+	default: // the others take the way below
 	}
 	return func(r *Row) bool {
 		for _, e := range evals {

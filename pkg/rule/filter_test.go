@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"math/rand"
 	"strings"
@@ -138,8 +139,8 @@ func TestErrors(t *testing.T) {
 		{`interfaces.all(a, interfaces.all(b, interfaces.all(c, interfaces.all(d, interfaces.all(e, a+b+c+d+e != "")))))`, 1, []string{"at most 20000"}},
 	} {
 		_, err := l.Compile(c.text)
-		es, ok := err.(Errors)
-		if !ok {
+		var es Errors
+		if !errors.As(err, &es) {
 			t.Errorf("%s: got %v, want Errors", c.text, err)
 			continue
 		}

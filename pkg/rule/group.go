@@ -34,6 +34,7 @@ func (l *Language) plainOperand(e celast.Expr) (operand, bool) {
 		if k, isText := call.Args()[1].AsLiteral().(types.String); isText {
 			return operand{field: o.field, tag: string(k), typ: String, name: fmt.Sprintf("%s[%q]", o.name, string(k))}, true
 		}
+	default: // the others take the way below
 	}
 	return operand{}, false
 }
@@ -56,6 +57,7 @@ func (o *operand) hash() func(*Row) int64 {
 		}
 		get := o.text()
 		return func(r *Row) int64 { return int64(xxhash.Sum64String(get(r))) }
+	default: // the others take the way below
 	}
 	return nil
 }
@@ -108,6 +110,7 @@ func (l *Language) Dim(text string) (Dim, error) {
 	switch o.typ {
 	case Strings, Addrs, Ints, Tags:
 		return Dim{}, fmt.Errorf("%q is %s: group by a single value", name, o.typ)
+	default: // the others take the way below
 	}
 	return Dim{Name: text, Type: o.typ, op: o, bits: bits}, nil
 }
@@ -130,6 +133,7 @@ func (d *Dim) AppendText(b []byte, r *Row) []byte {
 		return append(b, flow.Time(o.field.i(r)).String()...)
 	case Flags:
 		return appendFlags(b, uint8(o.field.i(r)))
+	default: // the others take the way below
 	}
 	return append(b, o.text()(r)...)
 }
@@ -167,6 +171,7 @@ func (d *Dim) Number(r *Row) (float64, bool) {
 		return float64(d.op.field.i(r)), true
 	case Double:
 		return d.op.field.d(r), true
+	default: // the others take the way below
 	}
 	return 0, false
 }

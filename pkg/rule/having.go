@@ -189,6 +189,7 @@ func (c *havingCompiler) number(e celast.Expr) term {
 		return constant(0)
 	case celast.CallKind:
 		return c.callNumber(e)
+	default: // the others take the way below
 	}
 	c.fail(e, nil, "not a number")
 	return constant(0)

@@ -84,8 +84,8 @@ func (j *Judge) Advance(clock flow.Time, out detect.AlertSink) (done bool) {
 	return true
 }
 
-// RuleStats is what one rule did since the judge was made.
-type RuleStats struct {
+// Stats is what one rule did since the judge was made.
+type Stats struct {
 	ID     string
 	Groups int // remembered now
 	detect.EvaluateStats
@@ -93,10 +93,10 @@ type RuleStats struct {
 
 // Stats returns the counters of each rule, by id. Evicted counts the groups
 // that were forgotten because there were more than the rule's max_groups.
-func (j *Judge) Stats() []RuleStats {
-	out := make([]RuleStats, len(j.rules))
+func (j *Judge) Stats() []Stats {
+	out := make([]Stats, len(j.rules))
 	for i, r := range j.rules {
-		out[i] = RuleStats{r.Spec.ID, j.evals[i].Entities(), j.evals[i].Stats()}
+		out[i] = Stats{r.Spec.ID, j.evals[i].Entities(), j.evals[i].Stats()}
 	}
 	return out
 }
@@ -170,7 +170,7 @@ func (r *Runner) Advance(clock flow.Time) {
 func (r *Runner) Tick(wall int64) { r.combiner.Tick(wall, r) }
 
 // Stats returns what each rule did.
-func (r *Runner) Stats() []RuleStats { return r.judge.Stats() }
+func (r *Runner) Stats() []Stats { return r.judge.Stats() }
 
 // Observe implements detect.Sink.
 func (r *Runner) Observe(o *detect.Observation) {

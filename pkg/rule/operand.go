@@ -42,6 +42,7 @@ func (c *compiler) operand(e celast.Expr) (operand, bool) {
 		return c.listOperand(e)
 	case celast.CallKind:
 		return c.callOperand(e.AsCall())
+	default: // the others take the way below
 	}
 	return operand{}, false
 }

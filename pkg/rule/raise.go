@@ -107,7 +107,7 @@ func (r *Rule) entity(e detect.Entity, group []string) alert.Entity {
 func (r *Rule) evidence(group []string, x *proof) alert.Evidence {
 	v := alert.Evidence{
 		Topic: "sessions", Partition: x.Partition, Offset: x.Offset, SessionID: x.Session, Provisional: x.Provisional,
-		Protocol: x.Protocol, Client: flow.Endpoint{Port: x.Client}, Server: flow.Endpoint{Port: x.Ref.Server},
+		Protocol: x.Protocol, Client: flow.Endpoint{Port: x.Client}, Server: flow.Endpoint{Port: x.Server},
 		Initiator: x.Initiator, InitiatorConfidence: x.Confidence, Direction: x.Direction, Outcome: x.Outcome,
 		First: x.First, Last: x.Last,
 		Out: session.Traffic{Packets: x.PacketsOut - x.RejectedOut, RejectPackets: x.RejectedOut, Bytes: x.BytesOut, Flags: uint8(x.FlagsBoth)},

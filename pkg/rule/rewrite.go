@@ -163,6 +163,7 @@ func (w *rewriter) constant(f *Field, e celast.Expr) {
 		}
 	case String:
 		w.checkValue(f, e, s)
+	default: // the others take the way below
 	}
 }
 
@@ -266,6 +267,7 @@ func (w *rewriter) memberOf(l celast.Expr, s string, f *Field) {
 		if _, ok := flagBit(s); !ok {
 			w.fail(l, nil, "flow logs have no flag %q: FIN, SYN, RST and ACK (as part of a SYN-ACK)", s)
 		}
+	default: // the others take the way below
 	}
 }
 

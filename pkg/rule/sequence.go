@@ -36,7 +36,7 @@ func (s *sequence) Early(*detect.Pane, detect.Reporter) {}
 
 // Final implements detect.State.
 func (s *sequence) Final(p *detect.Pane, out detect.Reporter) {
-	for _, row := range p.Part.Set(detect.Custom).Rows() {
+	for _, row := range p.Set(detect.Custom).Rows() {
 		step := row.Key.Peer[15] - 1
 		if int(step) >= len(s.rule.Spec.Sequence) {
 			continue
@@ -175,7 +175,7 @@ func appendRef(b []byte, x *proof) []byte {
 		b = window.AppendInt(b, *n)
 	}
 	b = window.AppendInt(b, int64(x.Partition))
-	for _, n := range []uint64{uint64(x.Client), uint64(x.Ref.Server), uint64(x.Protocol), uint64(x.Initiator), uint64(x.Confidence), uint64(x.Direction), uint64(x.Outcome)} {
+	for _, n := range []uint64{uint64(x.Client), uint64(x.Server), uint64(x.Protocol), uint64(x.Initiator), uint64(x.Confidence), uint64(x.Direction), uint64(x.Outcome)} {
 		b = window.AppendUint(b, n)
 	}
 	b = window.AppendBool(b, x.Provisional)
@@ -187,7 +187,7 @@ func readRef(in *window.Reader) (x proof) {
 		*n = in.Varint()
 	}
 	x.Partition = int32(in.Varint())
-	x.Client, x.Ref.Server, x.Protocol = uint16(in.Uint()), uint16(in.Uint()), uint8(in.Uint())
+	x.Client, x.Server, x.Protocol = uint16(in.Uint()), uint16(in.Uint()), uint8(in.Uint())
 	x.Initiator, x.Confidence = session.Evidence(in.Uint()), uint8(in.Uint())
 	x.Direction, x.Outcome = session.Direction(in.Uint()), session.Outcome(in.Uint())
 	x.Provisional = in.Bool()

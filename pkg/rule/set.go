@@ -166,6 +166,7 @@ func demands(n *node) []demand {
 		return all
 	case opOr:
 		return commonDemands(n.kids)
+	default: // the others take the way below
 	}
 	return nil
 }

@@ -94,18 +94,18 @@ type exception struct {
 	until  flow.Time
 }
 
-// RuleError is one mistake in a rule, with where it is.
-type RuleError struct {
+// Mistake is one mistake in a rule, with where it is.
+type Mistake struct {
 	Rule string // id, or its place where it has none
 	Key  string // match, having, group_by, ...
 	Err  error
 }
 
 // Error names the rule and the key before the mistake.
-func (e *RuleError) Error() string { return fmt.Sprintf("rule %s: %s: %v", e.Rule, e.Key, e.Err) }
+func (e *Mistake) Error() string { return fmt.Sprintf("rule %s: %s: %v", e.Rule, e.Key, e.Err) }
 
 // Unwrap returns the mistake itself.
-func (e *RuleError) Unwrap() error { return e.Err }
+func (e *Mistake) Unwrap() error { return e.Err }
 
 // Parse reads a file of rules and compiles those that are not disabled. The
 // error joins every mistake that was found; the rules that are sound are
@@ -140,7 +140,7 @@ func Compile(l *Language, f *File) ([]*Rule, error) {
 	for i := range f.Rules {
 		s := f.Rules[i]
 		if seen[s.ID] {
-			errs = append(errs, &RuleError{s.ID, "id", errors.New("there are two rules of this id")})
+			errs = append(errs, &Mistake{s.ID, "id", errors.New("there are two rules of this id")})
 			continue
 		}
 		seen[s.ID] = true
@@ -168,14 +168,14 @@ type ruleCompiler struct {
 
 func (c *ruleCompiler) check(ok bool, key, format string, args ...any) bool {
 	if !ok {
-		c.errs = append(c.errs, &RuleError{c.name, key, fmt.Errorf(format, args...)})
+		c.errs = append(c.errs, &Mistake{c.name, key, fmt.Errorf(format, args...)})
 	}
 	return ok
 }
 
 func (c *ruleCompiler) add(key string, err error) {
 	if err != nil {
-		c.errs = append(c.errs, &RuleError{c.name, key, err})
+		c.errs = append(c.errs, &Mistake{c.name, key, err})
 	}
 }
 

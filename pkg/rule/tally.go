@@ -98,12 +98,12 @@ func (t *tally) evidence(x proof) {
 // absorb adds a pane's part to the tallies of the steps that it falls into,
 // which get returns.
 func (r *Rule) absorb(p *detect.Pane, get func(flow.Time) *tally) {
-	rows := p.Part.Set(detect.Custom)
+	rows := p.Set(detect.Custom)
 	pane := int64(p.End - p.Start)
 	slice := sliceOf(r.pane, pane)
 	whole := slice == pane
 	if whole {
-		get(p.Start.Floor(r.pane)).counts.Add(&p.Part.Client)
+		get(p.Start.Floor(r.pane)).counts.Add(&p.Client)
 	}
 	// Beyond the bound of rows they are a sample: counters are scaled by what
 	// the sample stands for.

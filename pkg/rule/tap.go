@@ -22,7 +22,6 @@ import (
 
 // layout says what the rows of a rule hold.
 type layout struct {
-	slice   int64 // seconds; panes are cut into slices where a window needs it
 	address func(*Row) flow.Addr
 	addrAgg int // the aggregate that counts that address, or -1
 	columns []column
