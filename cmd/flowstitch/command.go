@@ -115,9 +115,9 @@ func newFlags(e *env, c command) *flag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {
 		fmt.Fprintln(e.stdout, strings.TrimSpace(c.usage))
-		any := false
-		fs.VisitAll(func(*flag.Flag) { any = true })
-		if !any {
+		some := false
+		fs.VisitAll(func(*flag.Flag) { some = true })
+		if !some {
 			return
 		}
 		fmt.Fprint(e.stdout, "\nFlags:\n")

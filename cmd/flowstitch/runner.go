@@ -31,6 +31,7 @@ type runner struct {
 	shown  time.Time // when progress was last shown
 	lines  float64   // as of then
 	drawn  bool      // a progress line stands on the terminal
+	judged bool      // everything in the files has been judged
 }
 
 // position is a partition that the runner reads.
@@ -58,7 +59,7 @@ func (r *runner) run(ctx context.Context) error {
 	r.alerts, r.at = newAlertPrinter(r.e, r.o.format), map[position]int64{}
 
 	err = r.follow(ctx, cl, ended)
-	interrupted := ctx.Err() != nil
+	interrupted := ctx.Err() != nil && !r.judged
 	stop()
 	if err == nil {
 		err = <-ended // the services commit what they have and leave
@@ -95,7 +96,6 @@ func (r *runner) reader() (*kgo.Client, error) {
 // follow prints alerts until all is judged (unless serving), ctx ends, or a
 // service fails.
 func (r *runner) follow(ctx context.Context, cl *kgo.Client, ended chan error) error {
-	finished := false
 	for {
 		select {
 		case err := <-ended:
@@ -107,8 +107,8 @@ func (r *runner) follow(ctx context.Context, cl *kgo.Client, ended chan error) e
 		}
 		r.poll(ctx, cl, lookEvery)
 		r.progress()
-		if !finished && pipeline.Finished(r.tel.Registry, runPartitions) && len(r.o.files) > 0 {
-			if finished = true; r.o.serve == "" {
+		if !r.judged && pipeline.Finished(r.tel.Registry, runPartitions) && len(r.o.files) > 0 {
+			if r.judged = true; r.o.serve == "" {
 				return nil
 			}
 			r.clearProgress()

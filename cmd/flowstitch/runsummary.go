@@ -116,7 +116,7 @@ func (r *runner) summary(interrupted bool) {
 		fmt.Fprintf(tw, "  %s\t%d\t%s\n", line.detector, line.n, line.worst)
 	}
 	fmt.Fprintf(tw, "Time\t%s\t\n", time.Since(r.began).Round(10*time.Millisecond))
-	tw.Flush()
+	_ = tw.Flush() // standard error: there is nobody left to tell
 }
 
 // nothingDone is the error of a run that found no flow log in its input.

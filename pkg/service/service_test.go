@@ -40,7 +40,7 @@ func def() conf {
 
 func TestFlags(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
-	if err := os.WriteFile(bad, []byte("nmae: y\n"), 0o600); err != nil {
+	if err := os.WriteFile(bad, []byte("titel: y\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	never := func(context.Context, conf, *telemetry.Telemetry) error { t.Error("the service ran"); return nil }
@@ -54,7 +54,7 @@ func TestFlags(t *testing.T) {
 		{[]string{"-version"}, ExitOK, "test devel", ""},
 		{[]string{"-help"}, ExitOK, "", "-config"},
 		{[]string{"-nope"}, ExitUsage, "", "-nope"},
-		{[]string{"-config", bad}, ExitUsage, "", "nmae"},
+		{[]string{"-config", bad}, ExitUsage, "", "titel"},
 		{[]string{"-config", bad + ".none"}, ExitUsage, "", "no such file"},
 	} {
 		var out, errs bytes.Buffer

@@ -31,7 +31,7 @@ func TestHealthPaths(t *testing.T) {
 	if code, body := get(t, h, "/readyz"); code != 503 || body != "starting\n" {
 		t.Errorf("nobody has said that it is ready: %d %q", code, body)
 	}
-	var waiting error = errors.New("refolding partition 3")
+	waiting := errors.New("refolding partition 3")
 	tel.Health.Register("loop", func() error { return nil }, func() error { return waiting })
 	if code, body := get(t, h, "/readyz"); code != 503 || !strings.Contains(body, "loop: refolding partition 3") {
 		t.Errorf("%d %q", code, body)

@@ -107,13 +107,13 @@ func ParseFlow(key, value []byte, r *flow.Record) (scope uint16, err error) {
 
 // setEnd places the key's endpoint: outer.Addr is set already if the record
 // had another plain address.
-func setEnd(outer *flow.Endpoint, pkt *flow.Addr, true_ flow.Endpoint) {
-	outer.Port = true_.Port
+func setEnd(outer *flow.Endpoint, pkt *flow.Addr, end flow.Endpoint) {
+	outer.Port = end.Port
 	if outer.Addr.IsValid() {
-		*pkt = true_.Addr
+		*pkt = end.Addr
 		return
 	}
-	outer.Addr = true_.Addr
+	outer.Addr = end.Addr
 }
 
 func parseFlowNumber(f *field, r *flow.Record) (swapped bool) {
