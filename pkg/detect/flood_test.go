@@ -97,7 +97,7 @@ func pour(n, combiners int, kind func(*session.Event, int), m *meter) (entities 
 
 // TestFloodIsRolledUp holds that a flood costs little downstream and is told.
 func TestFloodIsRolledUp(t *testing.T) {
-	const n = 100_000
+	const n = 60_000
 	for name, kind := range map[string]func(*session.Event, int){"many sources": flood, "many targets": spread} {
 		set := DefaultSettings()
 		m := &meter{eval: NewEvaluator(&set, Detectors(&set))}

@@ -127,3 +127,41 @@ func TestAllowed(t *testing.T) {
 		t.Fatalf("an exception that had expired still holds: %v", got)
 	}
 }
+
+// TestOverride: other thresholds hold for the entities of a network only.
+func TestOverride(t *testing.T) {
+	set := DefaultSettings()
+	lax := set.Tuning
+	lax.Brute.Attempts, lax.Brute.SprayAttempts = 1000, 1000
+	set.Overrides = []Override{{Nets: mustNets("198.51.100.0/25"), Tuning: lax}}
+	p := newPipe(t, &set, 2, 2)
+	p.crash = rand.New(rand.NewPCG(3, 3))
+	p.run(append(guessing(40, "198.51.100.7", "10.0.0.3"), guessing(40, "198.51.100.200", "10.0.0.3")...))
+	got := p.fired("brute-force")
+	if len(got) != 1 || got[0].Entity.Addr.String() != "198.51.100.200" {
+		t.Fatalf("told of %d sources: %v", len(got), got)
+	}
+}
+
+// TestBounded: at its bound an evaluator forgets strangers, never an open
+// finding or an address of ours.
+func TestBounded(t *testing.T) {
+	set := DefaultSettings()
+	set.EvaluateEntities = 64
+	p := newPipe(t, &set, 1, 1)
+	shots := guessing(40, "198.51.100.7", "10.0.0.3")
+	for i := range 2000 {
+		s := world{flags: true}.failed(t0.Add(int64(1500+4*i)), fmt.Sprintf("192.0.%d.%d", i/250, i%250+1), "10.0.0.3", 80, 2, 60)
+		shots = append(shots, s)
+	}
+	p.run(shots)
+	if n := p.evaluators[0].Stats().Evicted; n == 0 {
+		t.Error("nothing was evicted")
+	}
+	if got := p.fired("brute-force"); len(got) != 1 || got[0].Verdict != alert.Confirmed {
+		t.Errorf("the open finding was lost: %v", got)
+	}
+	if got := p.fired("port-scan"); len(got) != 1 {
+		t.Errorf("the roll-up of our address was lost: %v", got)
+	}
+}

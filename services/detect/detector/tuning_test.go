@@ -126,3 +126,19 @@ func TestReload(t *testing.T) {
 		t.Error("the reload was not counted")
 	}
 }
+
+// TestExample: the file that the documentation shows is valid.
+func TestExample(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "examples", "tuning.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tuning := DefaultTuning()
+	if err := config.Parse(b, &tuning); err != nil {
+		t.Fatal(err)
+	}
+	set, err := tuning.settings()
+	if err != nil || len(set.Tuning.DNS.Resolvers) != 1 || len(set.Overrides) != 1 || set.Overrides[0].Tuning.Brute.AttemptsOurs != 200 {
+		t.Fatalf("%v: %+v", err, set)
+	}
+}
