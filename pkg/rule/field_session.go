@@ -18,6 +18,13 @@ func sessionEnds() []Field {
 			a: func(r *Row) flow.Addr { return e(r).Client.Addr }},
 		{Name: "server", Type: Addr, Doc: "address that was asked", Example: `server == "203.0.113.9"`,
 			a: func(r *Row) flow.Addr { return e(r).Server.Addr }},
+		{Name: "id", Type: String, Doc: "the session's id, 32 hex digits; empty while it is provisional", Example: `id == "fd4377667347f98e3f27001dd47af1cf"`,
+			s: func(r *Row) string {
+				if e(r).ID == (session.ID{}) {
+					return ""
+				}
+				return e(r).ID.String()
+			}},
 		{Name: "addresses", Type: Addrs, Doc: "client and server", Example: `"10.0.0.5" in addresses`,
 			as: func(r *Row) [2]flow.Addr { return [2]flow.Addr{e(r).Client.Addr, e(r).Server.Addr} }},
 		{Name: "client_port", Type: Int, Doc: "port of the client", Example: `client_port < 1024`,
