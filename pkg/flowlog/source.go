@@ -296,9 +296,10 @@ func (d *Decoder) unlaid(s *source, l *waiting) {
 		d.refuse(s, f, fail, l.line, l.raw)
 		return
 	}
-	reason := "the line has the shape of no known flow log layout; give the flow log's LogFormat as format"
+	reason := "the line has the shape of no known flow log layout"
 	if s.doubt != "" {
-		reason = "the layout of the line is not known: " + s.doubt + "; give the flow log's LogFormat as format"
+		reason = "the layout of the line is not known: " + s.doubt
 	}
+	reason += "; if it is a flow log's, give that log's LogFormat: logs.format in ingest's configuration, -log-format on the command line"
 	d.reject(s, Reject{Raw: l.raw, Class: ClassLayout, Reason: reason})
 }
