@@ -1,12 +1,9 @@
 package kinesis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -17,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"github.com/flowstitch/flowstitch/pkg/kinesis/wholebody"
 )
 
 // readTimeout is how long a response may send nothing. The SDK waits for ever
@@ -52,35 +51,12 @@ func newClient(ctx context.Context, s *Stream, opts ...func(*awsconfig.LoadOptio
 		forget = cache.Invalidate
 	}
 	client := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
-		o.HTTPClient = &wholeBody{o.HTTPClient}
+		o.HTTPClient = wholebody.Client(o.HTTPClient)
 		if s.Endpoint != "" {
 			o.BaseEndpoint = aws.String(s.Endpoint)
 		}
 	})
 	return client, forget, nil
-}
-
-// wholeBody sends every request with a body of its own that closing does not
-// take away. The SDK closes a request's body as soon as it has the response's
-// head, while a fast server's answer may overtake the sending of the request;
-// with large responses 7 to 16 % of the calls then fail with "use of closed
-// network connection" (aws-sdk-go-v2 issues 1825, 2737, 2935).
-type wholeBody struct{ next aws.HTTPClient }
-
-// Do implements aws.HTTPClient.
-func (w *wholeBody) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		if err := r.Body.Close(); err != nil {
-			return nil, err
-		}
-		r.Body = io.NopCloser(bytes.NewReader(b))
-		r.ContentLength = int64(len(b))
-	}
-	return w.next.Do(r)
 }
 
 // fault is why a call failed, as far as it matters what to do: a metric label.

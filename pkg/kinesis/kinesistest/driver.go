@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/flowstitch/flowstitch/pkg/kinesis/kpl"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/wholebody"
 )
 
 // Driver puts numbered records into a stream and reshards it, through the AWS
@@ -42,7 +44,8 @@ func NewDriver(t testing.TB, url, stream string, lanes int, line func(lane, numb
 	return &Driver{Put: make([]int, lanes), Line: line, t: t, stream: stream, rng: rand.New(rand.NewPCG(1, 2)),
 		client: kinesis.New(kinesis.Options{
 			Region: "us-east-1", BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-			Retryer: aws.NopRetryer{}, // a put that is tried twice might be put twice
+			HTTPClient: wholebody.Client(awshttp.NewBuildableClient()),
+			Retryer:    aws.NopRetryer{}, // a put that is tried twice might be put twice
 		})}
 }
 
