@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
@@ -320,6 +322,44 @@ func TestZombieIsFencedAndSettles(t *testing.T) {
 		t.Error("no slot was dropped for being fenced")
 	}
 	m.end(t)
+}
+
+// TestOlderGenerationStepsBack: the ledger names an owner of a newer generation
+// than ours. The stage asks the coordinator who is right before it goes on.
+func TestOlderGenerationStepsBack(t *testing.T) {
+	c := kafkatest.Embedded(t)
+	prefix := kafkatest.Prefix(t)
+	l := &Load{Seed: 11, Slots: 2, Records: 3000, Keys: 100, PerSec: 50, Jitter: 3}
+	toy := &Toy{Width: 10, Cuts: 4}
+	src, fold := configs(c, prefix, l)
+	ensure(t, &src, &fold)
+	cl, err := kgo.NewClient(append(c.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	// Generation 1000 of a member "gone", in the ledger's own encoding: varints
+	// of generation and layout, then member and nonce with their lengths.
+	owner := append(binary.AppendVarint(binary.AppendVarint(nil, 1000), 0), "\x04gone\x01n"...)
+	topic := (&stage.Topics{Prefix: prefix}).Name(fold.LedgerTopic())
+	for p := range int32(fold.Slots) {
+		if err := cl.ProduceSync(context.Background(), &kgo.Record{Topic: topic, Partition: p, Key: []byte("~owner"), Value: owner}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Such a group was deleted: the coordinator gives us the slots, so we work.
+	asked := false
+	c.Fake.ControlKey(int16(kmsg.DescribeGroups), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.Fake.KeepControl()
+		asked = true
+		return nil, nil, false
+	})
+	m := start(src, fold, l, toy)
+	judge(t, m, c, prefix, l, toy, time.Minute)
+	m.end(t)
+	if !asked {
+		t.Error("slots of a newer generation were taken without asking the coordinator")
+	}
 }
 
 // TestConfigurationChangeTakesEffectAtAnOffset: a member with another

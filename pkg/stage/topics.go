@@ -116,7 +116,8 @@ func EnsureTopics(ctx context.Context, c *Config, specs ...TopicSpec) error {
 		if !errors.Is(err, kerr.TopicAlreadyExists) {
 			return fmt.Errorf("stage: making topic %s: %w", names.Name(s.Name), err)
 		}
-		if err := checkTopic(ctx, adm, names.Name(s.Name), &s); err != nil {
+		err = patiently(ctx, func(ctx context.Context) error { return checkTopic(ctx, adm, names.Name(s.Name), &s) })
+		if err != nil {
 			return err
 		}
 	}
@@ -141,6 +142,9 @@ func checkTopic(ctx context.Context, adm *kadm.Client, topic string, s *TopicSpe
 	}
 	have := map[string]string{}
 	for _, rc := range configs {
+		if rc.Err != nil {
+			return fmt.Errorf("stage: describing topic %s: %w", topic, rc.Err)
+		}
 		for _, kv := range rc.Configs {
 			have[kv.Key] = kv.MaybeValue()
 		}
@@ -167,22 +171,30 @@ type inputs struct {
 }
 
 // lookUp asks the cluster about the input (which may be "") and the outputs.
-// A topic that was made a moment ago is not known to every broker yet, so one
-// that is missing is asked for again for a while.
 func lookUp(ctx context.Context, cl *kgo.Client, names *Topics, input string, outputs []string) (in inputs, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
+		in, err = lookUpOnce(ctx, cl, names, input, outputs)
+		return err
+	})
+	return in, err
+}
+
+// patiently asks again for a while where a topic is not known: one that was
+// made a moment ago is not known to every broker yet.
+func patiently(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, propagation)
 	defer cancel()
 	for {
-		in, err = lookUpOnce(ctx, cl, names, input, outputs)
+		err := ask(ctx)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return in, err
+			return err
 		}
 		t := time.NewTimer(100 * time.Millisecond)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return in, err
+			return err
 		}
 	}
 }
