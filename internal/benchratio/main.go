@@ -3,7 +3,8 @@
 // machine, a figure of its own does not.
 //
 // A benchmark's baseline is the sibling sub-benchmark whose last name begins
-// with "baseline". A benchmark that reports a metric "allocs-max" fails the run
+// with "baseline"; one that runs its own baseline in turns with itself, which is
+// what noise spares, reports the ratio as a metric "x-NAME". A benchmark that reports a metric "allocs-max" fails the run
 // when it allocates more; -max "NAME=1.6" fails it when the ratio is above that.
 package main
 
@@ -130,6 +131,21 @@ func parse(r io.Reader) ([]result, error) {
 	return out, sc.Err()
 }
 
+// ratio returns how many times as long r takes as its baseline, and the name of
+// a baseline of its own.
+func (r *result) ratio(base map[string]result) (v float64, name string, ok bool) {
+	for unit, v := range r.metrics {
+		if name, ok := strings.CutPrefix(unit, "x-"); ok {
+			return v, name, true
+		}
+	}
+	b, ok := base[r.group()]
+	if !ok || r.isBaseline() {
+		return 0, "", false
+	}
+	return r.metrics["ns/op"] / b.metrics["ns/op"], "", true
+}
+
 // report prints a table and returns an error if a limit is broken.
 func report(w io.Writer, results []result, limits limitFlag) error {
 	base := map[string]result{}
@@ -145,9 +161,8 @@ func report(w io.Writer, results []result, limits limitFlag) error {
 	used := map[string]bool{}
 	for _, r := range results {
 		ratio := "-"
-		if b, ok := base[r.group()]; ok && !r.isBaseline() {
-			v := r.metrics["ns/op"] / b.metrics["ns/op"]
-			ratio = fmt.Sprintf("%.2fx", v)
+		if v, name, ok := r.ratio(base); ok {
+			ratio = strings.TrimSpace(fmt.Sprintf("%.2fx %s", v, name))
 			for name, limit := range limits {
 				if strings.Contains(r.name, name) {
 					used[name] = true

@@ -23,25 +23,25 @@ const lineV5 = "5 123456789010 eni-1235b8ca123456789 10.0.0.71 52.95.128.179 342
 	"vpc-abcdefab012345678 subnet-aaaaaaaa012345678 i-0c50d5961bcb2d47b 3 IPv4 10.0.0.71 52.95.128.179 " +
 	"ap-southeast-2 apse2-az3 - - - S3 egress 8"
 
-// bare only splits a line and converts the numbers of the given columns,
-// validating nothing: what any decoder has to do at least.
-func bare(line []byte, numeric *[64]bool, out *[64]uint64, fields *[64][]byte) int {
-	c := 0
-	for len(line) > 0 {
-		var tok []byte
-		if j := bytes.IndexByte(line, ' '); j >= 0 {
-			tok, line = line[:j], line[j+1:]
-		} else {
-			tok, line = line, nil
-		}
-		if numeric[c] {
+// bare only splits a line and converts the numbers of the given columns, in one
+// pass, validating nothing and keeping no text: what any decoder has to do at
+// least. It is the fastest of four such loops that were tried: numbers end where
+// their digits do, other values where bytes.IndexByte finds a space.
+func bare(line []byte, numeric *[64]bool, out *[64]uint64, fields *[64][]byte) (c int) {
+	for i := 0; i < len(line); i++ {
+		from := i
+		if numeric[c&63] {
 			v := uint64(0)
-			for _, b := range tok {
-				v = v*10 + uint64(b-'0')
+			for ; i < len(line) && line[i] != ' '; i++ {
+				v = v*10 + uint64(line[i]-'0')
 			}
-			out[c] = v
+			out[c&63] = v
+		} else if j := bytes.IndexByte(line[i:], ' '); j >= 0 {
+			i += j
+		} else {
+			i = len(line)
 		}
-		fields[c] = tok
+		fields[c&63] = line[from:i]
 		c++
 	}
 	return c
@@ -84,14 +84,14 @@ func benchmarkBare(b *testing.B, f *Format, line string) {
 }
 
 func BenchmarkV2(b *testing.B) {
-	b.Run("bare", func(b *testing.B) { benchmarkBare(b, V2(), lineV2) })
+	b.Run("baseline", func(b *testing.B) { benchmarkBare(b, V2(), lineV2) })
 	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, V2().String(), lineV2) })
 	b.Run("inferred", func(b *testing.B) { benchmarkDecode(b, "", lineV2) })
 	b.Run("ratio", func(b *testing.B) { benchmarkRatio(b, V2(), lineV2) })
 }
 
 func BenchmarkV5(b *testing.B) {
-	b.Run("bare", func(b *testing.B) { benchmarkBare(b, UpTo(5), lineV5) })
+	b.Run("baseline", func(b *testing.B) { benchmarkBare(b, UpTo(5), lineV5) })
 	b.Run("decode", func(b *testing.B) { benchmarkDecode(b, UpTo(5).String(), lineV5) })
 	b.Run("ratio", func(b *testing.B) { benchmarkRatio(b, UpTo(5), lineV5) })
 }
