@@ -32,7 +32,7 @@ func startDocker(ctx context.Context) (c *Cluster, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("no engine: %w", err)
 	}
-	defer provider.Close()
+	defer func() { _ = provider.Close() }()
 	if err := provider.Health(probe); err != nil {
 		return nil, fmt.Errorf("engine not healthy: %w", err)
 	}

@@ -53,8 +53,12 @@ type Process struct {
 func (p *Process) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)) }
 
 // StartProcess fetches Kafka if need be, formats a new log directory and
-// starts a broker there. It returns when the broker takes connections.
-func StartProcess(ctx context.Context) (*Process, error) {
+// starts a broker there, on a free port. It returns when the broker takes
+// connections.
+func StartProcess(ctx context.Context) (*Process, error) { return StartProcessOn(ctx, 0) }
+
+// StartProcessOn is StartProcess on a port; 0 is a free one.
+func StartProcessOn(ctx context.Context, port int) (*Process, error) {
 	libs, err := fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -66,6 +70,9 @@ func StartProcess(ctx context.Context) (*Process, error) {
 	p := &Process{dir: dir, libs: libs}
 	if p.port, p.ctrl, err = freePorts(); err != nil {
 		return nil, err
+	}
+	if port != 0 {
+		p.port = port
 	}
 	if err := os.WriteFile(p.conf(), []byte(p.properties()), 0o600); err != nil {
 		return nil, err
@@ -147,11 +154,11 @@ func (p *Process) await(ctx context.Context) error {
 		}
 		if syscall.Kill(p.pid, 0) != nil {
 			log, _ := os.ReadFile(filepath.Join(p.dir, "out.log"))
-			return fmt.Errorf("Kafka ended while starting: %s", log[max(0, len(log)-2000):])
+			return fmt.Errorf("the broker ended while starting: %s", log[max(0, len(log)-2000):])
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("Kafka does not take connections at %s: %w", p.Addr(), ctx.Err())
+			return fmt.Errorf("the broker does not take connections at %s: %w", p.Addr(), ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -192,7 +199,7 @@ func freePorts() (a, b int, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		defer l.Close() // both are held until both are known
+		defer func() { _ = l.Close() }() // both are held until both are known
 		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return ports[0], ports[1], nil
@@ -237,7 +244,7 @@ func fetch(ctx context.Context) (string, error) {
 		"org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
 		"-DoutputDirectory="+libs, "-DincludeScope=runtime")
 	if out, err := mvn.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("Maven can not fetch Kafka %s: %w: %s", Version, err, out[:min(len(out), 500)])
+		return "", fmt.Errorf("fetching Kafka %s with Maven: %w: %s", Version, err, out[:min(len(out), 500)])
 	}
 	return filepath.Join(libs, "*"), nil
 }

@@ -130,7 +130,7 @@ func groupSession(ctx context.Context, t *testing.T, c *kafkatest.Cluster, prefi
 	names := stage.Topics{Prefix: prefix}
 	s, err := kgo.NewGroupTransactSession(append(c.Opts(),
 		kgo.ConsumerGroup(prefix+"group"), kgo.ConsumeTopics(names.Name(stage.FlowsTopic)), kgo.TransactionalID(prefix+"txn"),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.ProducerLinger(20*time.Millisecond),
 		kgo.FetchMaxBytes(32<<20), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {

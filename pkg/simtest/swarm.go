@@ -121,10 +121,10 @@ func (s *Swarm) Pause(i int, d time.Duration) error {
 // Harm does one random thing to a random process.
 func (s *Swarm) Harm(rng *rand.Rand, zombie time.Duration) error {
 	i := rng.IntN(len(s.procs))
-	switch c := rng.IntN(20); {
-	case c == 0:
+	switch rng.IntN(20) {
+	case 0:
 		return s.Pause(i, zombie)
-	case c == 1:
+	case 1:
 		return s.Term(i)
 	default:
 		return s.Kill(i)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -137,6 +136,3 @@ func (w *brokerWatch) away() error {
 	}
 	return fmt.Errorf("no broker answers since %s: %w", w.since.UTC().Format(time.RFC3339), w.err)
 }
-
-// isGone reports a position that the log no longer holds.
-func isGone(err error) bool { return errors.Is(err, kerr.OffsetOutOfRange) }

@@ -173,7 +173,7 @@ func (s *slot) work(ctx context.Context, c *committer, w SlotWorker, began time.
 	for _, tx := range p.txs {
 		tx.ahead, tx.now = &p.ahead, s.st.cfg.Now
 	}
-	defer p.wait() // the client must not be closed under a commit
+	defer func() { _ = p.wait() }() // the client must not be closed under a commit
 	refolded, _ := w.(interface{ refolded() bool })
 	for fillCtx.Err() == nil {
 		s.turn()
