@@ -5,12 +5,19 @@
 // response's head, while a fast server's answer may overtake the sending; with
 // large responses 7 to 16 % of the calls then fail with "use of closed network
 // connection" (aws-sdk-go-v2 issues 1825, 2737, 2935).
+//
+// It also guarantees that a response reaches the SDK whole or as an error, event
+// streams apart: the SDK takes a response whose reading fails half way for a
+// shorter one, and then a page of GetRecords lacks records, or lacks the next
+// iterator and looks like the end of the shard.
 package wholebody
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
@@ -34,5 +41,14 @@ func (c *client) Do(r *http.Request) (*http.Response, error) {
 		r.Body = io.NopCloser(bytes.NewReader(b))
 		r.ContentLength = int64(len(b))
 	}
-	return c.next.Do(r)
+	resp, err := c.next.Do(r)
+	if err != nil || strings.HasPrefix(resp.Header.Get("Content-Type"), "application/vnd.amazon.eventstream") {
+		return resp, err
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return resp, nil
 }
