@@ -164,3 +164,71 @@ func groupSession(ctx context.Context, t *testing.T, c *kafkatest.Cluster, prefi
 		}
 	}
 }
+
+// TestMeasureRollingRestart measures how long a partition stands still while
+// every member is restarted in order, one after another.
+func TestMeasureRollingRestart(t *testing.T) {
+	if os.Getenv("FLOWSTITCH_LONG") != "1" {
+		t.Skip("set FLOWSTITCH_LONG=1: a measurement of half a minute")
+	}
+	c := kafkatest.Real(t)
+	prefix := kafkatest.Prefix(t)
+	l := &Load{Seed: 12, Slots: 2, Records: 50_000, Keys: 5000, PerSec: 100, Jitter: 3, Burst: 100, Pace: 50 * time.Millisecond}
+	toy := &Toy{Width: 10, Cuts: 4}
+	src, fold := configs(c, prefix, l)
+	ensure(t, &src, &fold)
+	run := func() (stop func()) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cfg := fold
+		cfg.Telemetry = fresh(fold.Telemetry)
+		done := make(chan error, 1)
+		go func() { done <- stage.Run(ctx, cfg, toy.Spec()) }()
+		until(t, 30*time.Second, "a member to be ready", func() bool { _, ok := cfg.Telemetry.Health.Ready(); return ok })
+		return func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	members := []func(){run(), run(), run()}
+	// The source comes with a fourth member, which stays.
+	source := start(src, fold, l, toy)
+	wait(context.Background(), 5*time.Second)
+	began := time.Now()
+	for i := range members {
+		members[i]()
+		members[i] = run()
+	}
+	took := time.Since(began)
+	wait(context.Background(), 3*time.Second)
+	last, worst := map[int32]time.Time{}, map[int32]time.Duration{}
+	for _, r := range readFor(t, c, prefix, 8*time.Second) {
+		if at, ok := last[r.Partition]; ok && r.Timestamp.After(began) {
+			worst[r.Partition] = max(worst[r.Partition], r.Timestamp.Sub(at))
+		}
+		last[r.Partition] = r.Timestamp
+	}
+	t.Logf("3 members restarted in %v; longest silence by partition (a mark goes out each second at the latest): %v", took, worst)
+	for _, stop := range members {
+		stop()
+	}
+	source.end(t)
+}
+
+// readFor returns what can be read of sessions within d.
+func readFor(t *testing.T, c *kafkatest.Cluster, prefix string, d time.Duration) (out []*kgo.Record) {
+	t.Helper()
+	cl, err := kgo.NewClient(append(c.Opts(), kgo.ConsumeTopics((&stage.Topics{Prefix: prefix}).Name(stage.SessionsTopic)),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	for ctx.Err() == nil {
+		out = append(out, cl.PollFetches(ctx).Records()...)
+	}
+	return out
+}
