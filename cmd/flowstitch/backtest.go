@@ -34,9 +34,6 @@ func rulesBacktest(ctx context.Context, e *env, args []string) error {
 	if len(b.rules) == 0 {
 		return usagef("backtest needs -rules")
 	}
-	if b.format != "text" && b.format != "json" {
-		return usagef("-format: there is no %q: text or json", b.format)
-	}
 	from, to, err := b.source.span(time.Now())
 	if err != nil {
 		return err
@@ -53,7 +50,10 @@ func rulesBacktest(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 	}
-	src := b.source.open(e, "sessions", files, from, to)
+	src, err := b.source.open(e, "sessions", files, from, to)
+	if err != nil {
+		return err
+	}
 	if src.files != nil {
 		src.files.Clock = run.advance
 	} else {

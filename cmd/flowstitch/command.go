@@ -128,11 +128,33 @@ func newFlags(e *env, c command) *flag.FlagSet {
 	return fs
 }
 
-// parseFlags parses args and turns a mistake into a usageError.
+// parseFlags parses args and turns a mistake into a usageError. Help is printed
+// to who asks for it: a mistake gets one sentence.
 func parseFlags(fs *flag.FlagSet, args []string) error {
+	help := fs.Usage
+	fs.Usage = func() {}
 	err := fs.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	fs.Usage = help
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, flag.ErrHelp):
+		help()
 		return err
 	}
 	return usageError{err.Error()}
+}
+
+// parseMixed is parseFlags for commands whose flags may also follow their
+// arguments, as people type them. What follows -- is arguments.
+func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := parseFlags(fs, args); err != nil {
+			return nil, err
+		}
+		if at := len(args) - fs.NArg(); fs.NArg() == 0 || at > 0 && args[at-1] == "--" {
+			return append(rest, fs.Args()...), nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
 }

@@ -41,7 +41,7 @@ type decodeFlags struct {
 }
 
 func (o *decodeFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&o.format, "format", "table", "print records as `table` or json")
+	formatFlag(fs, &o.format, "table", "json")
 	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.BoolVar(&o.explain, "explain", false, "say at the end which layout was chosen and why, and what was counted")
 	fs.BoolVar(&o.rejects, "rejects", false, "print only what could not be read")
@@ -54,9 +54,6 @@ func runDecode(ctx context.Context, e *env, args []string) error {
 	files, err := parseMixed(fs, args)
 	if err != nil {
 		return err
-	}
-	if o.format != "table" && o.format != "json" {
-		return usagef("-format is table or json, not %q", o.format)
 	}
 	if len(files) == 0 {
 		return usagef("name at least one flow log, or - for standard input")

@@ -76,7 +76,7 @@ func TestDecodeFilesAndMistakes(t *testing.T) {
 		args []string
 	}{
 		{"name at least one flow log", 2, nil},
-		{"-format is table or json", 2, []string{"-format", "xml", "-"}},
+		{"-format: it is table or json", 2, []string{"-format", "xml", "-"}},
 		{"has no dstaddr", 2, []string{"-log-format", "${srcaddr}", "-"}},
 		{"no such file", 1, []string{"nowhere.log"}},
 	} {

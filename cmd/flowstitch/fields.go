@@ -30,7 +30,8 @@ Examples:
 func runFields(_ context.Context, e *env, args []string) error {
 	fs := newFlags(e, fieldsCommand())
 	of := fs.String("of", "sessions", "sessions, flows or alerts")
-	format := fs.String("format", "table", "table or json")
+	var format string
+	formatFlag(fs, &format, "table", "json")
 	if err := parseFlags(fs, args); err != nil {
 		return err
 	}
@@ -44,13 +45,10 @@ func runFields(_ context.Context, e *env, args []string) error {
 			fields = append(fields, f)
 		}
 	}
-	switch *format {
-	case "json":
+	if format == "json" {
 		return fieldsJSON(e, fields)
-	case "table":
-		return fieldsTable(e, fields)
 	}
-	return usagef("-format: there is no %q: table or json", *format)
+	return fieldsTable(e, fields)
 }
 
 func wanted(f rule.Field, words []string) bool {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +75,7 @@ func (q *queryFlags) register(fs *flag.FlagSet) {
 	fs.IntVar(&q.top, "top", 0, "at most so many `rows` (default: all; 1000 for a list)")
 	fs.StringVar(&q.order, "order-by", "", "`column` to order by, largest first (default: the first aggregate)")
 	fs.BoolVar(&q.ascending, "asc", false, "smallest first")
-	fs.StringVar(&q.format, "format", "table", strings.Join(query.Formats, ", "))
+	formatFlag(fs, &q.format, query.Formats...)
 	fs.StringVar(&q.out, "o", "-", "write to `file`; - is standard output")
 	fs.BoolVar(&q.chart, "chart", false, "draw bars, or with -every a line over time")
 	fs.BoolVar(&q.provisional, "provisional", false, "also sessions that so far are known by provisional updates only")
@@ -136,9 +135,6 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(query.Formats, q.format) {
-		return usagef("-format: there is no %q: %s", q.format, strings.Join(query.Formats, ", "))
-	}
 	if q.of == "alerts" {
 		return usagef("-of: sessions or flows; flowstitch tail alerts shows alerts")
 	}
@@ -171,20 +167,6 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	return nil
 }
 
-// parseMixed is parseFlags for commands whose flags may also follow their
-// arguments, as people type them. What follows -- is arguments.
-func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
-	for {
-		if err := parseFlags(fs, args); err != nil {
-			return nil, err
-		}
-		if at := len(args) - fs.NArg(); fs.NArg() == 0 || at > 0 && args[at-1] == "--" {
-			return append(rest, fs.Args()...), nil
-		}
-		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
-	}
-}
-
 func schemaOf(of string) (*rule.Schema, error) {
 	switch of {
 	case "sessions":
@@ -207,13 +189,16 @@ func languageOf(of string) (*rule.Language, error) {
 
 func (q *queryFlags) scan(ctx context.Context, e *env, engine *query.Engine, files []string) error {
 	from, to := engine.Range()
-	src := q.source.open(e, q.of, files, from, to)
+	src, err := q.source.open(e, q.of, files, from, to)
+	if err != nil {
+		return err
+	}
 	if q.of == "flows" {
 		return src.run(ctx, query.NewFlows(engine))
 	}
 	folder := query.NewFolder(engine)
 	folder.Provisional = q.provisional
-	err := src.run(ctx, folder)
+	err = src.run(ctx, folder)
 	if err == nil || errors.Is(err, context.Canceled) {
 		if ferr := folder.Finish(); ferr != nil && !errors.Is(ferr, query.ErrEnough) {
 			return ferr
@@ -254,6 +239,7 @@ type sourceFlags struct {
 	prefix, from, to string
 	slack            time.Duration
 	logFormat        string
+	own              listFlag
 	quiet            bool
 }
 
@@ -263,7 +249,8 @@ func (s *sourceFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.from, "from", "", "only what began at or after this `time`")
 	fs.StringVar(&s.to, "to", "", "only what began before this `time`")
 	fs.DurationVar(&s.slack, "slack", query.DefaultSlack, "how much later than it happened something may have been written to the topic")
-	fs.StringVar(&s.logFormat, "log-format", "", "`format` of the files in AWS's ${field} syntax (default: found out)")
+	fs.StringVar(&s.logFormat, "log-format", "", "of files: "+logFormatHelp)
+	fs.Var(&s.own, "own", "of files: "+ownHelp)
 	fs.BoolVar(&s.quiet, "quiet", false, "no progress")
 }
 
@@ -302,29 +289,34 @@ type opened struct {
 	progress *progress
 }
 
-func (s *sourceFlags) open(e *env, of string, files []string, from, to flow.Time) *opened {
+func (s *sourceFlags) open(e *env, of string, files []string, from, to flow.Time) (*opened, error) {
 	o := &opened{env: e, progress: newProgress(e, s.quiet)}
 	if len(files) > 0 {
 		o.progress.unit = "bytes"
+		own, err := s.own.networks("own")
 		o.files = &query.Files{
 			Paths: files, Stdin: e.stdin, Sessions: of == stage.SessionsTopic,
-			Config: flowlog.Config{Format: s.logFormat}, Progress: o.progress.tell,
+			Config: flowlog.Config{Format: s.logFormat}, Owners: flowlog.OwnersConfig{Own: own}, Progress: o.progress.tell,
 		}
-		return o
+		return o, err
 	}
 	o.topics = &query.Topics{
 		Client: s.client(), Names: stage.Topics{Prefix: s.prefix}, Topic: of,
 		From: from, To: to, Slack: s.slack, Progress: o.progress.tell,
 	}
-	return o
+	return o, nil
+}
+
+// hosts are the brokers to ask.
+func (s *sourceFlags) hosts() []string {
+	if len(s.brokers) == 0 {
+		return []string{"127.0.0.1:9092"}
+	}
+	return s.brokers
 }
 
 func (s *sourceFlags) client() []kgo.Opt {
-	brokers := []string(s.brokers)
-	if len(brokers) == 0 {
-		brokers = []string{"127.0.0.1:9092"}
-	}
-	return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("flowstitch")}
+	return []kgo.Opt{kgo.SeedBrokers(s.hosts()...), kgo.ClientID("flowstitch")}
 }
 
 func (o *opened) run(ctx context.Context, sink query.Sink) error {

@@ -52,7 +52,7 @@ func TestQueryMistakes(t *testing.T) {
 		"is no time":                   {"query", "-from", "yesterday", incidentLog},
 		"is not after":                 {"query", "-from", "2026-03-02", "-to", "2026-03-01", incidentLog},
 		"sessions, flows or alerts":    {"query", "-of", "packets", incidentLog},
-		"there is no \"xml\"":          {"query", "-format", "xml", incidentLog},
+		"-format: it is table, json":   {"query", "-format", "xml", incidentLog},
 		"field:q":                      {"query", "-quantile", "duration", incidentLog},
 		"what to watch":                {"tail"},
 		"check, test, backtest or imp": {"rules"},

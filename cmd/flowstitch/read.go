@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -46,7 +45,7 @@ type readFlags struct {
 
 func (o *readFlags) register(fs *flag.FlagSet) {
 	d := session.Default()
-	fs.StringVar(&o.format, "format", "table", "print sessions as `table`, json or csv")
+	formatFlag(fs, &o.format, "table", "json", "csv")
 	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.BoolVar(&o.events, "events", false, "print every final event, what long sessions tell on their way too")
 	fs.BoolVar(&o.quiet, "quiet", false, "no summary on standard error")
@@ -61,15 +60,9 @@ func (o *readFlags) config() (session.Config, flowlog.OwnersConfig, error) {
 	cfg := session.Default()
 	cfg.IdleTCP, cfg.IdleOther = int64(o.idleTCP/time.Second), int64(o.idleAny/time.Second)
 	cfg.Retain = int64(o.lateness / time.Second)
-	for _, s := range o.own {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return cfg, flowlog.OwnersConfig{}, usagef("-own: %q is no network such as 10.0.0.0/8", s)
-		}
-		cfg.Owned = append(cfg.Owned, p)
-	}
-	if o.format != "table" && o.format != "json" && o.format != "csv" {
-		return cfg, flowlog.OwnersConfig{}, usagef("-format is table, json or csv, not %q", o.format)
+	var err error
+	if cfg.Owned, err = o.own.networks("own"); err != nil {
+		return cfg, flowlog.OwnersConfig{}, err
 	}
 	if err := cfg.Validate(); err != nil {
 		return cfg, flowlog.OwnersConfig{}, usageError{err.Error()}
@@ -90,7 +83,7 @@ func runRead(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if len(files) == 0 {
-		return usagef("give a file, or - for standard input")
+		return usagef("name at least one flow log, or - for standard input")
 	}
 	d, err := flowlog.New(flowlog.Config{Format: o.logFormat})
 	if err != nil {

@@ -31,7 +31,7 @@ backtest  runs rules over flow logs, or over the sessions of a running pipeline,
           what would be gone.
 import    makes rules of Sigma correlation rules; what has no equal is listed.
 
-See docs/rules.md.
+See docs/rules.md; "flowstitch rules test -help" lists the flags of test.
 
 Examples:
   flowstitch rules check examples/rules
@@ -213,6 +213,6 @@ func newRulesFlags(e *env) (*flag.FlagSet, *backtestFlags) {
 	set.Var(&b.rules, "rules", "`files` or directories of rules")
 	set.Var(&b.against, "against", "`files` or directories of the rules to compare with")
 	set.IntVar(&b.examples, "examples", 3, "alerts to show of each rule")
-	set.StringVar(&b.format, "format", "text", "text, or json: one alert a line")
+	formatFlag(set, &b.format, "text", "json")
 	return set, b
 }

@@ -21,8 +21,9 @@ Usage:  flowstitch run [flags] FILE...
 Runs the whole pipeline on this machine: an embedded broker that speaks the
 Kafka protocol, and the same ingest, sessionize and detect services that the
 three binaries run. It reads the flow logs in the files (text, gzip or Parquet;
-"-" is standard input), prints each alert as it is raised, and ends with a
-summary when everything has been judged. Several files merge by event time.
+"-" is standard input), prints each alert as it is raised, as text or as OCSF
+JSON, and ends with a summary when everything has been judged. Several files
+merge by event time.
 
 With -serve it stays after the files until it is interrupted, so that other
 programs can read the topics; the embedded broker keeps them in memory.
@@ -52,7 +53,7 @@ type runOptions struct {
 func parseRun(e *env, args []string) (*runOptions, error) {
 	o := &runOptions{}
 	fs := newFlags(e, runCommand())
-	fs.StringVar(&o.format, "format", "text", "how alerts are printed: text, or json (OCSF, one object a line)")
+	formatFlag(fs, &o.format, "text", "json")
 	fs.StringVar(&o.serve, "serve", "", "stay after the files and let other programs reach the broker at this loopback `address`, such as 127.0.0.1:9092")
 	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.StringVar(&o.config, "config", "", "configuration of detect, a YAML `file` as services/detect reads it")
@@ -64,10 +65,7 @@ func parseRun(e *env, args []string) (*runOptions, error) {
 	if o.files, err = parseMixed(fs, args); err != nil {
 		return nil, err
 	}
-	switch {
-	case o.format != "text" && o.format != "json":
-		return nil, usagef("-format is text or json, not %q", o.format)
-	case len(o.files) == 0 && o.serve == "":
+	if len(o.files) == 0 && o.serve == "" {
 		return nil, usagef("name at least one flow log, or - for standard input")
 	}
 	return o, nil

@@ -36,7 +36,7 @@ func TestRunMistakes(t *testing.T) {
 		say    string
 	}{
 		{nil, 2, "name at least one flow log"},
-		{[]string{"-format", "xml", text}, 2, `-format is text or json, not "xml"`},
+		{[]string{"-format", "xml", text}, 2, `"xml" for flag -format: it is text or json`},
 		{[]string{"-nope", text}, 2, "-nope"},
 		{[]string{"-log-format", "${version} ${nonsense}", text}, 2, "format"},
 		{[]string{"-own", "10.0.0.0/40", text}, 2, "not a prefix"},
@@ -48,7 +48,10 @@ func TestRunMistakes(t *testing.T) {
 		{[]string{text}, 1, "none of the 2 lines could be read"},
 		{[]string{empty}, 1, "no flow log record in it"},
 	} {
-		status, _, stderr := tryRun(t.Context(), strings.NewReader(""), c.args...)
+		status, stdout, stderr := tryRun(t.Context(), strings.NewReader(""), c.args...)
+		if c.status == 2 && (stdout != "" || strings.Count(stderr, "\n") != 1) {
+			t.Errorf("run %v: more than a sentence on standard error\n%s%s", c.args, stdout, stderr)
+		}
 		if status != c.status || !strings.Contains(stderr, c.say) {
 			t.Errorf("run %v: status %d, want %d with %q\n%s", c.args, status, c.status, c.say, stderr)
 		}

@@ -104,3 +104,18 @@ func TestServeToKcat(t *testing.T) {
 		}
 	})
 }
+
+// TestNoBroker: a command without its broker says so and ends.
+func TestNoBroker(t *testing.T) {
+	for _, args := range [][]string{
+		{"tail", "-brokers", "127.0.0.1:1", "alerts"},
+		{"query", "-brokers", "127.0.0.1:1", "-count"},
+		{"topics", "list", "-brokers", "127.0.0.1:1", "-prefix", "x.", "-timeout", "5s"},
+	} {
+		var out, msg bytes.Buffer
+		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &msg}
+		if status := execute(t.Context(), e, args); status != 1 || !strings.Contains(msg.String(), "127.0.0.1:1: connect: connection refused") || out.Len() > 0 {
+			t.Errorf("%v: status %d\n%s%s", args, status, out.String(), msg.String())
+		}
+	}
+}

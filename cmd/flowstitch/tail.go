@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/segmentio/encoding/json"
@@ -47,7 +48,7 @@ func (t *tailFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&t.source.prefix, "prefix", "", "`prefix` of the pipeline's topics")
 	fs.StringVar(&t.source.from, "from", "", "begin with what was written at this `time` (default: now)")
 	fs.StringVar(&t.filter, "filter", "", "CEL `expression`; empty matches everything")
-	fs.StringVar(&t.format, "format", "text", "text, or json: one object a line")
+	formatFlag(fs, &t.format, "text", "json")
 	fs.IntVar(&t.n, "n", 0, "stop after so many `lines` (default: never)")
 }
 
@@ -61,9 +62,6 @@ func runTail(ctx context.Context, e *env, args []string) error {
 	}
 	if len(rest) != 1 {
 		return usagef("what to watch: alerts, sessions or flows")
-	}
-	if t.format != "text" && t.format != "json" {
-		return usagef("-format: there is no %q: text or json", t.format)
 	}
 	lang, err := languageOf(rest[0])
 	if err != nil {
@@ -91,8 +89,25 @@ func runTail(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer cl.Close()
+	if err := reachable(ctx, cl, t.source.hosts()); err != nil {
+		return err
+	}
 	w := &tailer{env: e, flags: &t, of: rest[0], filter: filter, from: from}
 	return w.follow(ctx, cl)
+}
+
+// reachWithin is how long a broker may take to answer at all.
+const reachWithin = 10 * time.Second
+
+// reachable tells whoever watches that there is nothing to watch: the client
+// itself would try for ever.
+func reachable(ctx context.Context, cl *kgo.Client, brokers []string) error {
+	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		return fmt.Errorf("there is no Kafka at %s; name the pipeline's with -brokers: %w", strings.Join(brokers, ","), err)
+	}
+	return nil
 }
 
 // tailer prints what matches.

@@ -33,6 +33,7 @@ Usage:  flowstitch topics list|ensure|plan|acls|strimzi [flags]
 The configuration is that of any service: kafka and pipeline are read.
 
 Examples:
+  flowstitch topics list -brokers kafka:9092
   flowstitch topics list -config sessionize.yaml
   flowstitch topics ensure -config topics.yaml
   flowstitch topics plan -config sessionize.yaml -partitions 96 -new-prefix l1.
@@ -49,6 +50,8 @@ func topicsCommand() command {
 // topicsOptions are the flags of topics.
 type topicsOptions struct {
 	config, prefix, principal string
+	newPrefix                 string
+	brokers                   listFlag
 	partitions, slots         int
 	users                     bool
 	strimzi                   topology.Strimzi
@@ -68,10 +71,12 @@ func (c *topicsConfig) layout() topology.Layout {
 func runTopics(ctx context.Context, e *env, args []string) error {
 	o := &topicsOptions{common: topicsConfig{service.DefaultCommon()}}
 	fs := newFlags(e, topicsCommand())
+	fs.Var(&o.brokers, "brokers", "`host:port` of Kafka, instead of the configuration's")
+	fs.StringVar(&o.prefix, "prefix", "", "`prefix` of the pipeline's topics, instead of the configuration's")
 	fs.StringVar(&o.config, "config", "", "read kafka and pipeline from this YAML `file`; without it the defaults hold")
 	fs.IntVar(&o.partitions, "partitions", 0, "plan: the `number` of partitions to get to")
 	fs.IntVar(&o.slots, "slots", 0, "plan: the `number` of slots to get to; 0 is one a partition")
-	fs.StringVar(&o.prefix, "new-prefix", "", "plan: the `prefix` of the pipeline that takes over")
+	fs.StringVar(&o.newPrefix, "new-prefix", "", "plan: the `prefix` of the pipeline that takes over")
 	fs.StringVar(&o.principal, "principal", "User:flowstitch-", "acls: what comes before a service's name in its `principal`")
 	fs.BoolVar(&o.users, "users", false, "strimzi: write KafkaUsers instead of KafkaTopics")
 	fs.StringVar(&o.strimzi.Cluster, "cluster", "flowstitch", "strimzi: `name` of the Kafka resource")
@@ -91,6 +96,12 @@ func runTopics(ctx context.Context, e *env, args []string) error {
 	}
 	if err := config.Load(o.config, &o.common); err != nil {
 		return err
+	}
+	if len(o.brokers) > 0 {
+		o.common.Kafka.Brokers = o.brokers
+	}
+	if o.prefix != "" {
+		o.common.Pipeline.Prefix = o.prefix
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -180,7 +191,7 @@ func (o *topicsOptions) plan(ctx context.Context, w io.Writer) error {
 		return usagef("say where to: -partitions and, where it is not the same, -slots")
 	}
 	from := o.common.layout()
-	to := topology.Layout{Prefix: o.prefix, Partitions: int32(o.partitions), Slots: o.slots}
+	to := topology.Layout{Prefix: o.newPrefix, Partitions: int32(o.partitions), Slots: o.slots}
 	if to.Partitions == 0 {
 		to.Partitions = from.Partitions
 	}

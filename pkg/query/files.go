@@ -18,6 +18,7 @@ type Files struct {
 	Paths  []string // "-" is standard input
 	Stdin  io.Reader
 	Config flowlog.Config
+	Owners flowlog.OwnersConfig // the zero value learns what is ours
 	// Sessions says whether records are made into sessions; else each is given
 	// to the sink as it is.
 	Sessions bool
@@ -52,7 +53,7 @@ type fileReader struct {
 func (f *Files) Run(ctx context.Context, sink Sink) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	owners, err := flowlog.NewOwners(flowlog.OwnersConfig{})
+	owners, err := flowlog.NewOwners(f.Owners)
 	if err != nil {
 		return err
 	}
