@@ -219,7 +219,7 @@ func (s *bruteState) learn(p *Pane, row *Row) {
 func (a *attempts) add(start flow.Time, row *Row) {
 	a.total += row.Counts.Answered
 	a.panes = append(a.panes, attemptPane{
-		start: start, answered: row.Counts.Answered, sizes: row.Sizes, counts: row.Counts,
+		start: start, answered: row.Counts.Answered, sizes: row.Sizes.Clone(), counts: row.Counts,
 		ref: Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
 	})
 }
@@ -326,16 +326,16 @@ func readKey(r *window.Reader) (k RowKey) {
 }
 
 func readCounts(r *window.Reader) Counts {
-	c, err := parseCounts(r.Bytes())
-	if err != nil {
+	var c Counts
+	if parseCounts(r.Bytes(), &c) != nil {
 		r.Fail("counts")
 	}
 	return c
 }
 
 func readRow(r *window.Reader) Row {
-	row, err := parseRow(r.Bytes())
-	if err != nil {
+	var row Row
+	if parseRow(r.Bytes(), &row) != nil {
 		r.Fail("a row")
 	}
 	return row

@@ -3,13 +3,15 @@ package detect
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
-// Sink takes observations; the combiner keeps none of their memory.
+// Sink takes observations.
 type Sink interface {
+	// Observe takes one; it is valid during the call only.
 	Observe(o *Observation)
 	// Full asks Advance to return at the next point where it can be resumed.
 	Full() bool
@@ -31,8 +33,13 @@ type Combiner struct {
 	clock   flow.Time
 	wall    int64
 	accs    map[accKey]*acc
-	ready   []accKey // have passed the early weight, in the order in which they did
-	pending []accKey // of an unfinished Advance
+	first   flow.Time // no pane of accs starts before
+	mem     memory
+	spare   []*acc
+	obs     Observation // the one being sent
+	view    view        // of the event being folded
+	ready   []accKey    // have passed the early weight, in the order in which they did
+	pending []accKey    // of an unfinished Advance
 	stats   CombineStats
 }
 
@@ -51,10 +58,14 @@ type accKey struct {
 }
 
 func (k accKey) compare(o accKey) int {
-	return cmp.Or(cmp.Compare(k.pane, o.pane), k.entity.Compare(o.entity))
+	if k.pane != o.pane {
+		return cmp.Compare(k.pane, o.pane)
+	}
+	return k.entity.Compare(o.entity)
 }
 
 type acc struct {
+	mem          *memory
 	early, final *Part
 	weight       int64 // of what early holds
 	sent         int64 // wall time of the last early observation
@@ -72,7 +83,7 @@ const (
 
 // NewCombiner returns an empty combiner. It keeps set.
 func NewCombiner(set *Settings, taps ...Tap) *Combiner {
-	return &Combiner{set: set, taps: taps, clock: flow.MinTime, accs: map[accKey]*acc{}}
+	return &Combiner{set: set, taps: taps, clock: flow.MinTime, first: flow.MaxTime, accs: map[accKey]*acc{}}
 }
 
 // Stats returns the counters.
@@ -92,7 +103,8 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		c.stats.Allowed++
 		return
 	}
-	v := view{set: c.set}
+	v := &c.view
+	*v = view{set: c.set}
 	v.clientOurs = c.set.isOurs(e.Client.Addr, e.Owned&flow.OwnSrc != 0)
 	v.serverOurs = c.set.isOurs(e.Server.Addr, e.Owned&flow.OwnDst != 0)
 	if isReversed(e, v.clientOurs, v.serverOurs) {
@@ -114,7 +126,7 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		}
 		v.final = final
 		v.c = countsOf(e, final, v.clientOurs)
-		c.contribute(&v)
+		c.contribute(v)
 	}
 	if len(c.accs) > c.set.CombineEntities {
 		c.relieve(out)
@@ -190,10 +202,38 @@ func (c *Combiner) acc(pane flow.Time, e Entity) *acc {
 	k := accKey{pane, e}
 	a := c.accs[k]
 	if a == nil {
-		a = &acc{}
+		if a = c.newAcc(); e.Name != "" {
+			k.entity.Name = strings.Clone(e.Name) // the event's text goes with the event
+		}
 		c.accs[k] = a
+		c.first = min(c.first, pane)
 	}
 	return a
+}
+
+func (c *Combiner) newAcc() *acc {
+	n := len(c.spare)
+	if n == 0 {
+		return &acc{mem: &c.mem}
+	}
+	a := c.spare[n-1]
+	c.spare = c.spare[:n-1]
+	return a
+}
+
+// drop forgets a sum and keeps its memory.
+func (c *Combiner) drop(k accKey) {
+	a := c.accs[k]
+	if a == nil {
+		return
+	}
+	delete(c.accs, k)
+	c.mem.free(a.early)
+	c.mem.free(a.final)
+	*a = acc{mem: &c.mem}
+	if len(c.spare) < keepParts {
+		c.spare = append(c.spare, a)
+	}
 }
 
 func (a *acc) part(final bool) *Part {
@@ -202,7 +242,7 @@ func (a *acc) part(final bool) *Part {
 		p = &a.final
 	}
 	if *p == nil {
-		*p = &Part{}
+		*p = a.mem.part()
 	}
 	return *p
 }
@@ -225,7 +265,9 @@ func (c *Combiner) Tick(wall int64, out Sink) {
 		case sent >= earlyBatch || a.sent != 0 && c.wall-a.sent < c.set.EarlyHold:
 			keep = append(keep, k)
 		default:
-			out.Observe(&Observation{Entity: k.entity, Pane: k.pane, Early: a.early})
+			c.obs = Observation{Entity: k.entity, Pane: k.pane, Early: a.early}
+			out.Observe(&c.obs)
+			c.mem.free(a.early)
 			a.early, a.weight, a.queued, a.sent = nil, 0, false, c.wall
 			sent++
 			c.stats.Early++
@@ -242,6 +284,9 @@ func (c *Combiner) Advance(clock flow.Time, out Sink) (done bool) {
 		c.clock = clock
 	}
 	if c.pending == nil {
+		if clock != flow.MaxTime && c.first.Add(c.set.Pane) > clock {
+			return true // no pane has passed: the usual case
+		}
 		c.pending = c.due(func(k accKey) bool { return clock == flow.MaxTime || k.pane.Add(c.set.Pane) <= clock })
 		c.shed(c.pending)
 	}
@@ -251,9 +296,13 @@ func (c *Combiner) Advance(clock flow.Time, out Sink) (done bool) {
 			return false
 		}
 		c.send(k, out)
-		delete(c.accs, k)
+		c.drop(k)
 	}
 	c.pending = nil
+	c.first = flow.MaxTime
+	for k := range c.accs {
+		c.first = min(c.first, k.pane)
+	}
 	return true
 }
 
@@ -274,7 +323,8 @@ func (c *Combiner) send(k accKey, out Sink) {
 	if a == nil || a.final == nil || a.final.empty() {
 		return
 	}
-	out.Observe(&Observation{Entity: k.entity, Pane: k.pane, Final: a.final})
+	c.obs = Observation{Entity: k.entity, Pane: k.pane, Final: a.final}
+	out.Observe(&c.obs)
 	c.stats.Observations++
 }
 
@@ -294,6 +344,8 @@ func (c *Combiner) shed(keys []accKey) {
 	}
 	for _, k := range keys {
 		if a := c.accs[k]; c.floodClient(k, a, flooded) {
+			c.mem.free(a.early)
+			c.mem.free(a.final)
 			a.early, a.final = nil, nil
 			c.stats.Shed++
 		}
@@ -327,6 +379,6 @@ func (c *Combiner) relieve(out Sink) {
 	c.shed(keys)
 	for _, k := range keys {
 		c.send(k, out)
-		delete(c.accs, k)
+		c.drop(k)
 	}
 }

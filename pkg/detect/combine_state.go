@@ -43,7 +43,8 @@ func (c *Combiner) Restore(b []byte) error {
 		if err := ParseObservation(r.Bytes(), &o); err != nil {
 			return orErr(r, err)
 		}
-		c.accs[accKey{o.Pane, o.Entity}] = &acc{early: o.Early, final: o.Final, weight: r.Varint(), sent: r.Varint()}
+		c.accs[accKey{o.Pane, o.Entity}] = &acc{mem: &c.mem, early: o.Early, final: o.Final, weight: r.Varint(), sent: r.Varint()}
+		c.first = min(c.first, o.Pane)
 	}
 	for range r.Len() {
 		if err := ParseObservation(r.Bytes(), &o); err != nil {

@@ -48,6 +48,24 @@ func each(b []byte, do func(n num, v uint64, s []byte) error) error {
 
 // ParseObservation reads what AppendObservation wrote; o shares no memory with b.
 func ParseObservation(b []byte, o *Observation) error {
+	return parseObservation(b, o, nil)
+}
+
+// Parser parses observation after observation into the same memory.
+type Parser struct {
+	mem memory
+	o   Observation
+}
+
+// Parse is ParseObservation; the result is valid until the next call.
+func (p *Parser) Parse(b []byte) (*Observation, error) {
+	p.mem.free(p.o.Early)
+	p.mem.free(p.o.Final)
+	err := parseObservation(b, &p.o, &p.mem)
+	return &p.o, err
+}
+
+func parseObservation(b []byte, o *Observation, m *memory) error {
 	*o = Observation{}
 	err := each(b, func(n num, v uint64, s []byte) (err error) {
 		switch n {
@@ -56,9 +74,9 @@ func ParseObservation(b []byte, o *Observation) error {
 		case 3:
 			o.Pane = flow.Time(protowire.DecodeZigZag(v))
 		case 4:
-			o.Early, err = parsePart(s)
+			o.Early, err = parsePart(s, m)
 		case 5:
-			o.Final, err = parsePart(s)
+			o.Final, err = parsePart(s, m)
 		}
 		return err
 	})
@@ -102,44 +120,43 @@ func parseEntity(b []byte) (e Entity, err error) {
 	return e, err
 }
 
-func parsePart(b []byte) (*Part, error) {
-	p := &Part{}
+func parsePart(b []byte, m *memory) (*Part, error) {
+	p := m.part()
 	err := each(b, func(n num, v uint64, s []byte) (err error) {
 		switch n {
 		case 1:
 			p.Owned = v != 0
 		case 2:
-			p.Client, err = parseCounts(s)
+			err = parseCounts(s, &p.Client)
 		case 3:
-			p.Server, err = parseCounts(s)
+			err = parseCounts(s, &p.Server)
 		case 4:
 			p.hasSet = true
-			p.Callers, err = parseSketch(s)
+			err = parseSketch(s, &p.Callers)
 		case 5:
 			p.Skipped = int64(v)
 		case 6:
-			err = p.parseFamily(s)
+			err = p.parseFamily(s, m)
 		}
 		return err
 	})
 	return p, err
 }
 
-func parseSketch(b []byte) (s window.Set, err error) {
-	err = each(b, func(n num, _ uint64, v []byte) error {
+func parseSketch(b []byte, s *window.Set) error {
+	return each(b, func(n num, _ uint64, v []byte) error {
 		if n != 1 {
 			return nil
 		}
 		r := window.NewReader(v)
-		s = window.ReadSet(r)
+		s.Read(r)
 		return r.Close()
 	})
-	return s, err
 }
 
-func (p *Part) parseFamily(b []byte) error {
+func (p *Part) parseFamily(b []byte, m *memory) error {
 	var f Family
-	var set RowSet
+	set := RowSet{mem: m}
 	err := each(b, func(n num, v uint64, s []byte) error {
 		switch n {
 		case 1:
@@ -147,11 +164,13 @@ func (p *Part) parseFamily(b []byte) error {
 		case 2:
 			set.threshold = v
 		case 3:
-			r, err := parseRow(s)
-			if err != nil {
+			n := len(set.rows)
+			if err := parseRow(s, set.next(RowKey{})); err != nil {
 				return err
 			}
-			set.rows = append(set.rows, r)
+			if n > 0 && set.rows[n-1].Key.Compare(set.rows[n].Key) >= 0 {
+				return fmt.Errorf("%w: rows out of order", ErrObservation)
+			}
 		}
 		return nil
 	})
@@ -161,16 +180,13 @@ func (p *Part) parseFamily(b []byte) error {
 	if len(set.rows) > 2*maxRows {
 		return fmt.Errorf("%w: too many rows", ErrObservation)
 	}
-	set.reindex()
-	if set.index != nil && len(set.index) != len(set.rows) {
-		return fmt.Errorf("%w: a row comes twice", ErrObservation)
-	}
+	set.index = p.sets[f-1].index
 	p.sets[f-1] = set
 	return nil
 }
 
-func parseRow(b []byte) (r Row, err error) {
-	err = each(b, func(n num, v uint64, s []byte) (err error) {
+func parseRow(b []byte, r *Row) error {
+	return each(b, func(n num, v uint64, s []byte) (err error) {
 		switch n {
 		case 1:
 			r.Key.Peer, err = parseAddr(s)
@@ -179,34 +195,32 @@ func parseRow(b []byte) (r Row, err error) {
 		case 3:
 			r.Key.Protocol = uint8(v)
 		case 4:
-			r.Counts, err = parseCounts(s)
+			err = parseCounts(s, &r.Counts)
 		case 5:
 			r.HasSet = true
-			r.Set, err = parseSketch(s)
+			err = parseSketch(s, &r.Set)
 		case 6:
 			w := window.NewReader(s)
-			r.Sizes = window.ReadSizes(w)
+			r.Sizes.Read(w)
 			err = w.Close()
 		case 7:
-			r.Beats, err = parseBeats(s)
+			r.Beats, err = parseBeats(s, r.Beats[:0])
 		case 8:
 			r.HasRef = true
-			r.Ref, err = parseRef(s)
+			err = parseRef(s, &r.Ref)
 		case 9:
 			r.Ours = v != 0
 		}
 		return err
 	})
-	return r, err
 }
 
-func parseBeats(b []byte) ([]Beat, error) {
+func parseBeats(b []byte, out []Beat) ([]Beat, error) {
 	r := window.NewReader(b)
 	n := r.Len()
 	if n > rowBeats {
 		return nil, fmt.Errorf("%w: too many beats", ErrObservation)
 	}
-	out := make([]Beat, 0, n)
 	last := int64(0)
 	for range n {
 		last += r.Varint()
@@ -221,10 +235,10 @@ func parseBeats(b []byte) ([]Beat, error) {
 	return out, r.Close()
 }
 
-func parseCounts(b []byte) (c Counts, err error) {
+func parseCounts(b []byte, c *Counts) error {
 	plain := [...]*int64{&c.Sessions, &c.Answered, &c.Failed, &c.Rejected, &c.Bare, &c.Errors, &c.Halfopen}
 	signed := [...]*int64{&c.PacketsOut, &c.BytesOut, &c.PacketsIn, &c.BytesIn}
-	err = each(b, func(n num, v uint64, _ []byte) error {
+	return each(b, func(n num, v uint64, _ []byte) error {
 		switch {
 		case n <= 7:
 			*plain[n-1] = int64(v)
@@ -237,12 +251,11 @@ func parseCounts(b []byte) (c Counts, err error) {
 		}
 		return nil
 	})
-	return c, err
 }
 
-func parseRef(b []byte) (r Ref, err error) {
+func parseRef(b []byte, r *Ref) error {
 	signed := [...]*int64{&r.PacketsOut, &r.BytesOut, &r.PacketsIn, &r.BytesIn, &r.RejectedOut}
-	err = each(b, func(n num, v uint64, s []byte) error {
+	return each(b, func(n num, v uint64, s []byte) error {
 		switch n {
 		case 1:
 			r.Partition = int32(v)
@@ -264,11 +277,10 @@ func parseRef(b []byte) (r Ref, err error) {
 		case 14, 15, 16, 17, 18:
 			*signed[n-14] = protowire.DecodeZigZag(v)
 		default:
-			parseRefSmall(&r, n, v)
+			parseRefSmall(r, n, v)
 		}
 		return nil
 	})
-	return r, err
 }
 
 func parseRefSmall(r *Ref, n num, v uint64) {

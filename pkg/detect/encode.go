@@ -51,15 +51,48 @@ func putMessage[T ~string | ~[]byte](b []byte, n num, v T) []byte {
 	return append(protowire.AppendVarint(b, uint64(len(v))), v...)
 }
 
+// openMessage starts a nested message, which is written in place, and returns
+// where its body begins. closeMessage fills in its length: a body of 128 bytes
+// or more is moved to make room for a longer one.
+func openMessage(b []byte, n num) (out []byte, body int) {
+	b = append(protowire.AppendTag(b, protowire.Number(n), protowire.BytesType), 0)
+	return b, len(b)
+}
+
+func closeMessage(b []byte, body int) []byte {
+	n := len(b) - body
+	if n < 0x80 {
+		b[body-1] = byte(n)
+		return b
+	}
+	var length [10]byte // the longest varint
+	l := protowire.AppendVarint(length[:0], uint64(n))
+	b = append(b, l[1:]...) // room
+	copy(b[body+len(l)-1:], b[body:body+n])
+	copy(b[body-1:], l)
+	return b
+}
+
+// closeFilled is closeMessage that leaves out what is empty.
+func closeFilled(b []byte, n num, body int) []byte {
+	if len(b) == body {
+		return b[:body-1-protowire.SizeTag(protowire.Number(n))]
+	}
+	return closeMessage(b, body)
+}
+
 // AppendObservation appends o as protobuf, see observation.proto.
 func AppendObservation(b []byte, o *Observation) []byte {
-	b = putMessage(b, 2, appendEntity(nil, o.Entity))
+	b, body := openMessage(b, 2)
+	b = closeMessage(appendEntity(b, o.Entity), body)
 	b = putSint(b, 3, int64(o.Pane))
 	if o.Early != nil {
-		b = putMessage(b, 4, appendPart(nil, o.Early))
+		b, body = openMessage(b, 4)
+		b = closeMessage(appendPart(b, o.Early), body)
 	}
 	if o.Final != nil {
-		b = putMessage(b, 5, appendPart(nil, o.Final))
+		b, body = openMessage(b, 5)
+		b = closeMessage(appendPart(b, o.Final), body)
 	}
 	return b
 }
@@ -69,24 +102,32 @@ func appendEntity(b []byte, e Entity) []byte {
 	b = putUint(b, 2, uint64(e.Scope))
 	b = putUint(b, 3, uint64(e.Protocol))
 	b = putUint(b, 4, uint64(e.Port))
-	if e.Addr.IsValid() {
-		b = putBytes(b, 5, e.Addr.AppendTo(nil))
-	}
+	b = putAddr(b, 5, e.Addr)
 	return putBytes(b, 6, e.Name)
+}
+
+func putAddr(b []byte, n num, a flow.Addr) []byte {
+	if !a.IsValid() {
+		return b
+	}
+	b, body := openMessage(b, n)
+	return closeMessage(a.AppendTo(b), body)
 }
 
 func appendPart(b []byte, p *Part) []byte {
 	p.settle()
 	b = putBool(b, 1, p.Owned)
-	b = putBytes(b, 2, appendCounts(nil, &p.Client))
-	b = putBytes(b, 3, appendCounts(nil, &p.Server))
+	b = putCounts(b, 2, &p.Client)
+	b = putCounts(b, 3, &p.Server)
 	if p.hasSet {
-		b = putMessage(b, 4, appendSketch(nil, &p.Callers))
+		b = putSketch(b, 4, &p.Callers)
 	}
 	b = putUint(b, 5, uint64(p.Skipped))
 	for i := range p.sets {
 		if s := &p.sets[i]; len(s.rows) > 0 {
-			b = putMessage(b, 6, appendFamily(nil, Family(i+1), s))
+			var body int
+			b, body = openMessage(b, 6)
+			b = closeMessage(appendFamily(b, Family(i+1), s), body)
 		}
 	}
 	return b
@@ -97,36 +138,48 @@ func appendFamily(b []byte, f Family, s *RowSet) []byte {
 	if !s.Exact() {
 		b = protowire.AppendFixed64(protowire.AppendTag(b, 2, protowire.Fixed64Type), s.threshold)
 	}
-	var row []byte
-	for _, r := range s.Rows() {
-		row = appendRow(row[:0], r)
-		b = putMessage(b, 3, row)
+	var room [16]int32 // most sets are small
+	for _, i := range s.order(room[:0]) {
+		var body int
+		b, body = openMessage(b, 3)
+		b = closeMessage(appendRow(b, &s.rows[i]), body)
 	}
 	return b
 }
 
-func appendSketch(b []byte, s *window.Set) []byte { return putBytes(b, 1, s.AppendTo(nil)) }
+func putSketch(b []byte, n num, s *window.Set) []byte {
+	b, outer := openMessage(b, n)
+	b, body := openMessage(b, 1)
+	return closeMessage(closeMessage(s.AppendTo(b), body), outer)
+}
 
 func appendRow(b []byte, r *Row) []byte {
-	if r.Key.Peer.IsValid() {
-		b = putBytes(b, 1, r.Key.Peer.AppendTo(make([]byte, 0, 16)))
-	}
+	b = putAddr(b, 1, r.Key.Peer)
 	b = putUint(b, 2, uint64(r.Key.Port))
 	b = putUint(b, 3, uint64(r.Key.Protocol))
-	b = putBytes(b, 4, appendCounts(make([]byte, 0, 64), &r.Counts))
+	b = putCounts(b, 4, &r.Counts)
 	if r.HasSet {
-		b = putMessage(b, 5, appendSketch(nil, &r.Set))
+		b = putSketch(b, 5, &r.Set)
 	}
+	var body int
 	if r.Sizes.N() > 0 {
-		b = putBytes(b, 6, r.Sizes.AppendTo(nil))
+		b, body = openMessage(b, 6)
+		b = closeMessage(r.Sizes.AppendTo(b), body)
 	}
 	if len(r.Beats) > 0 {
-		b = putBytes(b, 7, appendBeats(nil, r.Beats))
+		b, body = openMessage(b, 7)
+		b = closeMessage(appendBeats(b, r.Beats), body)
 	}
 	if r.HasRef {
-		b = putMessage(b, 8, appendRef(make([]byte, 0, 96), &r.Ref))
+		b, body = openMessage(b, 8)
+		b = closeMessage(appendRef(b, &r.Ref), body)
 	}
 	return putBool(b, 9, r.Ours)
+}
+
+func putCounts(b []byte, n num, c *Counts) []byte {
+	b, body := openMessage(b, n)
+	return closeFilled(appendCounts(b, c), n, body)
 }
 
 func appendBeats(b []byte, beats []Beat) []byte {

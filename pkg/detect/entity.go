@@ -43,10 +43,23 @@ func Service(scope uint16, protocol uint8, port uint16) Entity {
 
 // Compare orders entities, by kind first.
 func (e Entity) Compare(o Entity) int {
+	if e.Kind == o.Kind && e.Scope == o.Scope && e.Protocol == o.Protocol && e.Port == o.Port {
+		if c := bytes.Compare(e.Addr[:], o.Addr[:]); c != 0 { // the usual difference
+			return c
+		}
+		return strings.Compare(e.Name, o.Name)
+	}
 	return cmp.Or(
-		cmp.Compare(e.Kind, o.Kind), cmp.Compare(e.Scope, o.Scope), cmp.Compare(e.Protocol, o.Protocol),
-		cmp.Compare(e.Port, o.Port), bytes.Compare(e.Addr[:], o.Addr[:]), strings.Compare(e.Name, o.Name),
+		cmp.Compare(e.Kind, o.Kind), cmp.Compare(e.Scope, o.Scope), cmp.Compare(e.Protocol, o.Protocol), cmp.Compare(e.Port, o.Port),
 	)
+}
+
+// AppendKey appends String.
+func (e Entity) AppendKey(b []byte) []byte {
+	if e.Scope != 0 || e.Kind != KindHost {
+		return append(b, e.String()...)
+	}
+	return e.Addr.IP().AppendTo(b)
 }
 
 // String is the Kafka key of the entity's observations: "203.0.113.9",

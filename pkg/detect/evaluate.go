@@ -1,8 +1,8 @@
 package detect
 
 import (
-	"container/heap"
 	"slices"
+	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -25,6 +25,8 @@ type Evaluator struct {
 	clock     flow.Time
 	entities  map[Entity]*entity
 	due       dueHeap
+	mem       memory
+	rep       reporter
 	ended     bool // the input is over: what never comes again is not silent
 	stats     EvaluateStats
 }
@@ -68,7 +70,8 @@ type pane struct {
 	early, final *Part
 }
 
-// Fold merges one observation and judges early what arrived early.
+// Fold merges one observation and judges early what arrived early. It keeps no
+// memory of o.
 func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	v.stats.Observations++
 	start := o.Pane
@@ -84,11 +87,12 @@ func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	e := v.entity(o.Entity)
 	p := e.pane(start)
 	if o.Final != nil {
-		merge(&p.final, o.Final)
+		v.merge(&p.final, o.Final)
 		e.owned = e.owned || o.Final.Owned
 	}
 	if o.Early != nil {
-		merge(&p.early, o.Early)
+		v.merge(&p.early, o.Early)
+		p.early.settle()
 		v.judgeEarly(e, start, p.early, out)
 	}
 	v.schedule(e)
@@ -97,18 +101,20 @@ func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	}
 }
 
-func merge(into **Part, o *Part) {
+// merge adds o to a part, which it makes if need be. A set is brought to its
+// bound only when it is looked at: a sort for each of the many observations of
+// a busy server costs more than the few rows beyond the bound.
+func (v *Evaluator) merge(into **Part, o *Part) {
 	if *into == nil {
-		*into = o
-		return
+		*into = v.mem.part()
 	}
 	(*into).merge(o)
-	(*into).settle()
 }
 
 func (v *Evaluator) entity(id Entity) *entity {
 	e := v.entities[id]
 	if e == nil {
+		id.Name = strings.Clone(id.Name)
 		e = &entity{id: id, due: flow.MaxTime, last: flow.MinTime, states: make([]State, len(v.detectors))}
 		v.entities[id] = e
 	}
@@ -143,7 +149,7 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 			}
 			s = d.New() // Early changes nothing, so it need not be kept
 		}
-		s.Early(&in, &reporter{v: v, e: e, detector: i, at: start, early: true, out: out})
+		s.Early(&in, v.reporter(e, i, start, true, out))
 	}
 }
 
@@ -157,7 +163,7 @@ func (v *Evaluator) Advance(clock flow.Time, out AlertSink) (done bool) {
 		}
 		top := v.due[0]
 		e := v.entities[top.id]
-		heap.Pop(&v.due)
+		v.due.pop()
 		if e == nil || e.due != top.at {
 			continue
 		}
@@ -178,7 +184,7 @@ func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
 	}
 	for i, s := range e.states {
 		if w, ok := s.(Waker); ok && !v.ended && w.Due() <= now {
-			w.Wake(now, e.id, &reporter{v: v, e: e, detector: i, at: now, out: out})
+			w.Wake(now, e.id, v.reporter(e, i, now, false, out))
 		}
 	}
 	v.closeFindings(e, now, out)
@@ -192,8 +198,9 @@ func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
 
 func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 	if p.final == nil {
-		p.final = &Part{}
+		p.final = v.mem.part()
 	}
+	p.final.settle()
 	p.final.Owned = p.final.Owned || e.owned
 	end := p.start.Add(v.set.Pane)
 	e.last = max(e.last, end)
@@ -205,9 +212,17 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 			}
 			e.states[i] = d.New()
 		}
-		e.states[i].Final(&in, &reporter{v: v, e: e, detector: i, at: p.start, out: out})
+		e.states[i].Final(&in, v.reporter(e, i, p.start, false, out))
 	}
 	v.settleEarly(e, p.start, out)
+	v.mem.free(p.early)
+	v.mem.free(p.final)
+}
+
+// reporter returns the evaluator's one reporter, set for a call.
+func (v *Evaluator) reporter(e *entity, detector int, at flow.Time, early bool, out AlertSink) *reporter {
+	v.rep = reporter{v: v, e: e, detector: detector, at: at, early: early, out: out}
+	return &v.rep
 }
 
 // expiry is when e is forgotten: never while a pane or a finding is open.
@@ -241,7 +256,7 @@ func (v *Evaluator) schedule(e *entity) {
 		return
 	}
 	e.due = next
-	heap.Push(&v.due, dueEntry{next, e.id})
+	v.due.push(dueEntry{next, e.id})
 }
 
 // evict forgets a sixteenth of the entities: addresses that are not ours and
@@ -293,22 +308,47 @@ type dueEntry struct {
 	id Entity
 }
 
-// dueHeap orders by time, then entity, so that equal states act in equal order.
+func (a *dueEntry) before(b *dueEntry) bool {
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	return a.id.Compare(b.id) < 0
+}
+
+// dueHeap is a binary heap by time, then entity, so that equal states act in
+// equal order. container/heap would allocate for each push.
 type dueHeap []dueEntry
 
-func (h dueHeap) Len() int      { return len(h) }
-func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h dueHeap) Less(i, j int) bool {
-	if h[i].at != h[j].at {
-		return h[i].at < h[j].at
+func (h *dueHeap) push(x dueEntry) {
+	*h = append(*h, x)
+	l := *h
+	for i := len(l) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !l[i].before(&l[up]) {
+			return
+		}
+		l[i], l[up] = l[up], l[i]
+		i = up
 	}
-	return h[i].id.Compare(h[j].id) < 0
 }
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) }
-func (h *dueHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = dueEntry{}
-	*h = old[:len(old)-1]
-	return x
+
+func (h *dueHeap) pop() {
+	l := *h
+	n := len(l) - 1
+	l[0], l[n] = l[n], dueEntry{}
+	l = l[:n]
+	*h = l
+	for i := 0; ; {
+		least := i
+		for c := 2*i + 1; c <= 2*i+2 && c < n; c++ {
+			if l[c].before(&l[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		l[i], l[least] = l[least], l[i]
+		i = least
+	}
 }

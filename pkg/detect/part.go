@@ -18,8 +18,10 @@ const maxRows = 512
 // first addition on, because the threshold only falls: so its sums are exact.
 type RowSet struct {
 	rows      []Row
-	index     map[RowKey]int32 // nil while the set is small
-	threshold uint64           // rows with a hash at or above it were dropped; MaxUint64: none was
+	index     map[RowKey]int32 // of the rows, if indexed
+	indexed   bool             // the set is large
+	threshold uint64           // rows with a hash at or above it were dropped; 0 or MaxUint64: none was
+	mem       *memory          // where rows come from; nil: the heap
 }
 
 // indexFrom is the size from which a map finds rows faster than a walk.
@@ -49,6 +51,15 @@ func (s *RowSet) Rows() []*Row {
 	return out
 }
 
+// order appends the indexes of the rows in the order of their keys.
+func (s *RowSet) order(to []int32) []int32 {
+	for i := range s.rows {
+		to = append(to, int32(i))
+	}
+	slices.SortFunc(to, func(a, b int32) int { return s.rows[a].Key.Compare(s.rows[b].Key) })
+	return to
+}
+
 // Row returns the row of a key, which it creates if it is to be kept, or nil.
 func (s *RowSet) Row(k RowKey) *Row {
 	if r := s.find(k); r != nil {
@@ -63,17 +74,30 @@ func (s *RowSet) Row(k RowKey) *Row {
 			return nil
 		}
 	}
-	s.rows = append(s.rows, Row{Key: k})
-	if s.index != nil {
+	r := s.next(k)
+	if s.indexed {
 		s.index[k] = int32(len(s.rows) - 1)
-	} else if len(s.rows) > indexFrom {
-		s.reindex()
 	}
-	return &s.rows[len(s.rows)-1]
+	return r
+}
+
+// next appends an empty row, without looking whether the key is there.
+func (s *RowSet) next(k RowKey) *Row {
+	n := len(s.rows)
+	if n == cap(s.rows) {
+		s.rows = s.mem.grow(s.rows)
+	}
+	s.rows = s.rows[:n+1]
+	r := &s.rows[n]
+	r.reuse(k)
+	return r
 }
 
 func (s *RowSet) find(k RowKey) *Row {
-	if s.index != nil {
+	if !s.indexed && len(s.rows) > indexFrom {
+		s.reindex()
+	}
+	if s.indexed {
 		if i, ok := s.index[k]; ok {
 			return &s.rows[i]
 		}
@@ -88,34 +112,41 @@ func (s *RowSet) find(k RowKey) *Row {
 }
 
 func (s *RowSet) reindex() {
-	s.index = nil
-	if len(s.rows) <= indexFrom {
+	s.indexed = len(s.rows) > indexFrom
+	if !s.indexed {
 		return
 	}
-	s.index = make(map[RowKey]int32, 2*len(s.rows))
+	if s.index == nil {
+		s.index = make(map[RowKey]int32, 2*len(s.rows))
+	}
+	clear(s.index)
 	for i := range s.rows {
 		s.index[s.rows[i].Key] = int32(i)
 	}
 }
 
 // trim keeps the maxRows rows with the smallest hashes and lowers the threshold
-// to the smallest hash that it dropped.
+// to the smallest hash that it dropped. Rows keep their order; only hashes are
+// sorted, because rows are large.
 func (s *RowSet) trim() {
 	if len(s.rows) <= maxRows {
 		return
 	}
-	slices.SortFunc(s.rows, func(a, b Row) int {
-		switch x, y := a.Key.hash(), b.Key.hash(); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
+	hashes := make([]uint64, len(s.rows))
+	for i := range s.rows {
+		hashes[i] = s.rows[i].Key.hash()
+	}
+	sorted := slices.Clone(hashes)
+	slices.Sort(sorted)
+	s.threshold = sorted[maxRows]
+	keep := 0
+	for i := range s.rows {
+		if hashes[i] < s.threshold {
+			s.rows[keep], s.rows[i] = s.rows[i], s.rows[keep] // swapped, so that no two share a list
+			keep++
 		}
-		return a.Key.Compare(b.Key)
-	})
-	s.threshold = s.rows[maxRows].Key.hash()
-	clear(s.rows[maxRows:])
-	s.rows = s.rows[:maxRows]
+	}
+	s.rows = s.rows[:keep]
 	s.reindex()
 }
 
@@ -123,7 +154,14 @@ func (s *RowSet) trim() {
 func (s *RowSet) merge(o *RowSet) {
 	if !o.Exact() && (s.Exact() || o.threshold < s.threshold) {
 		s.threshold = o.threshold
-		s.rows = slices.DeleteFunc(s.rows, func(r Row) bool { return r.Key.hash() >= s.threshold })
+		keep := 0
+		for i := range s.rows {
+			if s.rows[i].Key.hash() < s.threshold {
+				s.rows[keep], s.rows[i] = s.rows[i], s.rows[keep]
+				keep++
+			}
+		}
+		s.rows = s.rows[:keep]
 		s.reindex()
 	}
 	for i := range o.rows {
@@ -160,7 +198,8 @@ func (p *Part) CallersCount() int64 {
 
 func (p *Part) addCaller(h uint64) {
 	if !p.hasSet {
-		p.Callers, p.hasSet = window.NewSet(callerBound), true
+		p.hasSet = true
+		p.Callers.Reset(callerBound)
 	}
 	p.Callers.Add(h)
 }
@@ -186,7 +225,8 @@ func (p *Part) merge(o *Part) {
 	p.Skipped += o.Skipped
 	if o.hasSet {
 		if !p.hasSet {
-			p.Callers, p.hasSet = window.NewSet(callerBound), true
+			p.hasSet = true
+			p.Callers.Reset(callerBound)
 		}
 		p.Callers.Merge(o.Callers)
 	}

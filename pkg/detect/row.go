@@ -36,7 +36,10 @@ type RowKey struct {
 
 // Compare orders keys by address, protocol and port.
 func (k RowKey) Compare(o RowKey) int {
-	return cmp.Or(bytes.Compare(k.Peer[:], o.Peer[:]), cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Port, o.Port))
+	if c := bytes.Compare(k.Peer[:], o.Peer[:]); c != 0 { // not cmp.Or, which compares everything first
+		return c
+	}
+	return cmp.Or(cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Port, o.Port))
 }
 
 // hash spreads keys for bottom-k sampling.
@@ -145,7 +148,8 @@ func (r *Row) merge(o *Row) {
 	r.Ours = r.Ours || o.Ours
 	if o.HasSet {
 		if !r.HasSet {
-			r.Set, r.HasSet = window.NewSet(rowPorts), true
+			r.HasSet = true
+			r.Set.Reset(rowPorts)
 		}
 		r.Set.Merge(o.Set)
 	}
@@ -203,7 +207,8 @@ func (r *Row) evidence(e Entity, f Family) alert.Evidence {
 
 func (r *Row) addToSet(v uint64) {
 	if !r.HasSet {
-		r.Set, r.HasSet = window.NewSet(rowPorts), true
+		r.HasSet = true
+		r.Set.Reset(rowPorts)
 	}
 	r.Set.Add(v)
 }

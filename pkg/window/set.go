@@ -19,6 +19,9 @@ type Set struct {
 // NewSet returns an empty set that is exact up to k values; k is at least 3.
 func NewSet(k int) Set { return Set{k: max(k, 3)} }
 
+// Reset empties the set, keeps its room, and makes it exact up to k values.
+func (s *Set) Reset(k int) { s.k, s.values, s.full = max(k, 3), s.values[:0], false }
+
 // Mix is a bijection of 64-bit values that spreads them evenly (the finalizer
 // of SplitMix64, Steele et al. 2014).
 func Mix(v uint64) uint64 {
@@ -117,12 +120,18 @@ func (s *Set) AppendTo(b []byte) []byte {
 const maxSet = 1 << 20
 
 // ReadSet reads what AppendTo wrote.
-func ReadSet(r *Reader) Set {
-	s := Set{k: max(3, r.Int(maxSet)), full: r.Bool()}
+func ReadSet(r *Reader) (s Set) {
+	s.Read(r)
+	return s
+}
+
+// Read is ReadSet into a set whose room is used again.
+func (s *Set) Read(r *Reader) {
+	s.k, s.full, s.values = max(3, r.Int(maxSet)), r.Bool(), s.values[:0]
 	n := r.Len()
 	if n > s.k {
 		r.Fail("a set holds more values than its bound")
-		return s
+		return
 	}
 	last := uint64(0)
 	for i := range n {
@@ -134,5 +143,4 @@ func ReadSet(r *Reader) Set {
 		}
 		s.values = append(s.values, v)
 	}
-	return s
 }

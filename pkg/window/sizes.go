@@ -24,6 +24,12 @@ type bin struct {
 // maxBins bounds a histogram; sizes from 1 to 2^63 need 437 buckets.
 const maxBins = 512
 
+// Reset empties the histogram and keeps its room.
+func (s *Sizes) Reset() { s.bins = s.bins[:0] }
+
+// Clone returns a copy that shares no memory.
+func (s *Sizes) Clone() Sizes { return Sizes{bins: slices.Clone(s.bins)} }
+
 // Add adds v, n times. What is not positive counts as 1.
 func (s *Sizes) Add(v, n int64) {
 	i := int32(math.Floor(math.Log(float64(max(v, 1))) / sizeGamma))
@@ -94,18 +100,24 @@ func (s *Sizes) AppendTo(b []byte) []byte {
 
 // ReadSizes reads what AppendTo wrote.
 func ReadSizes(r *Reader) (s Sizes) {
+	s.Read(r)
+	return s
+}
+
+// Read is ReadSizes into a histogram whose room is used again.
+func (s *Sizes) Read(r *Reader) {
+	s.Reset()
 	n := r.Len()
 	if n > maxBins {
 		r.Fail("a histogram has too many bins")
-		return s
+		return
 	}
 	for i := range n {
 		x := bin{int32(r.Varint()), r.Varint()}
 		if i > 0 && x.index <= s.bins[i-1].index {
 			r.Fail("a histogram is not in order")
-			return s
+			return
 		}
 		s.bins = append(s.bins, x)
 	}
-	return s
 }

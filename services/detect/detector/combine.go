@@ -11,9 +11,10 @@ import (
 	"github.com/flowstitch/flowstitch/pkg/wire"
 )
 
-// combineBuckets is few, because an entity is summed within a bucket and each
-// bucket sends its own sums. It is part of the layout.
-const combineBuckets = 4
+// combineBuckets is one, because an entity is summed within a bucket and each
+// bucket sends its own sums: with four, a busy server's were sent four times
+// (docs/performance.md). It is part of the layout.
+const combineBuckets = 1
 
 // combineFold adapts detect.Combiner to the stage.
 type combineFold struct {
@@ -35,11 +36,18 @@ func (f *combineFold) Route(m *stage.Message) (int, error) {
 
 // NewBucket implements stage.Fold.
 func (f *combineFold) NewBucket(int32, int) stage.Bucket {
+	set := *f.set
+	set.CombineEntities *= combineShare
+	set.FloodClients *= combineShare
 	if len(f.rules) == 0 {
-		return &combineBucket{c: detect.NewCombiner(f.set), metrics: f.metrics}
+		return &combineBucket{c: detect.NewCombiner(&set), metrics: f.metrics}
 	}
-	return &combineBucket{c: detect.NewCombiner(f.set, rule.NewTap(f.rules, f.set.Pane)), metrics: f.metrics}
+	return &combineBucket{c: detect.NewCombiner(&set, rule.NewTap(f.rules, f.set.Pane)), metrics: f.metrics}
 }
+
+// combineShare is how many of the combiners that detect's bounds are meant for
+// the one of a partition stands for.
+const combineShare = 4
 
 // Watermark implements stage.Fold.
 func (f *combineFold) Watermark(clock flow.Time) flow.Time { return f.set.Watermark(clock) }
@@ -66,7 +74,7 @@ func (b *combineBucket) Fold(m *stage.Message, out stage.Emitter) error {
 
 // Observe implements detect.Sink.
 func (b *combineBucket) Observe(o *detect.Observation) {
-	b.key, b.val = append(b.key[:0], o.Entity.String()...), detect.AppendObservation(b.val[:0], o)
+	b.key, b.val = o.Entity.AppendKey(b.key[:0]), detect.AppendObservation(b.val[:0], o)
 	b.out.Emit(stage.Output{Topic: stage.ObservationsTopic, Partition: stage.ByKey, Key: b.key, Value: b.val})
 }
 

@@ -45,9 +45,10 @@ type evaluateBucket struct {
 	fold *evaluateFold
 	v    *detect.Evaluator
 	// rules judges the groups of users' rules, each of which belongs to one.
-	rules *rule.Judge
-	out   stage.Emitter
-	err   error
+	rules  *rule.Judge
+	parser detect.Parser
+	out    stage.Emitter
+	err    error
 
 	reported detect.EvaluateStats
 	held     int
@@ -55,15 +56,15 @@ type evaluateBucket struct {
 
 // Fold implements stage.Bucket.
 func (b *evaluateBucket) Fold(m *stage.Message, out stage.Emitter) error {
-	var o detect.Observation
-	if err := detect.ParseObservation(m.Value, &o); err != nil {
+	o, err := b.parser.Parse(m.Value)
+	if err != nil {
 		return fmt.Errorf("%w: %w", stage.ErrPoison, err)
 	}
 	b.out = out
 	if rule.Owns(o.Entity) {
-		b.rules.Fold(&o, b)
+		b.rules.Fold(o, b)
 	} else {
-		b.v.Fold(&o, b)
+		b.v.Fold(o, b)
 	}
 	return b.failed()
 }
