@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -197,13 +198,16 @@ func (p *pool) compare(i, j uint32) int {
 		return 0
 	}
 	a, b := &p.infos[i], &p.infos[j]
-	for _, s := range [...][2]string{
-		{a.id, b.id}, {a.group, b.group},
-		{string(a.outer[0][:]), string(b.outer[0][:])}, {string(a.outer[1][:]), string(b.outer[1][:])},
-	} {
-		if c := strings.Compare(s[0], s[1]); c != 0 {
+	if c := strings.Compare(a.id, b.id); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.group, b.group); c != 0 {
+		return c
+	}
+	for i := range a.outer { // no conversion to strings: this is called for each pair of records that are sorted
+		if c := bytes.Compare(a.outer[i][:], b.outer[i][:]); c != 0 {
 			return c
 		}
 	}
-	return strings.Compare(string(a.appendText(nil)), string(b.appendText(nil)))
+	return bytes.Compare(a.appendText(nil), b.appendText(nil))
 }

@@ -154,7 +154,7 @@ func (w *foldWorker) restoreAll(ctx context.Context, ledger map[string][]byte) e
 		from[id] = kgo.NewOffset().At(p.offset)
 	}
 	w.roll = roller{w: w, last: w.st.cfg.Now()}
-	w.cl, err = kgo.NewClient(append(w.st.readOpts(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
+	w.cl, err = kgo.NewClient(append(w.st.readOpts(), kgo.WithPools(w.st.pools), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))...)
 	return err
 }
 
@@ -199,6 +199,7 @@ func (w *foldWorker) Fill(ctx context.Context, tx *Tx) error {
 		if !done {
 			break // full
 		}
+		w.queue[w.next].Recycle() // to the client's pools
 		w.next++
 		if turns++; turns%256 == 0 && !w.st.cfg.Now().Before(tx.Deadline()) {
 			break

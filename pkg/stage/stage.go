@@ -34,6 +34,7 @@ type Stage struct {
 	input     string // logical, "" for a source that is not Kafka
 	group     *kgo.Client
 	restoring chan struct{}
+	pools     *fetchPools
 	watch     *brokerWatch
 
 	mu     sync.Mutex
@@ -57,6 +58,7 @@ func NewSlots(cfg Config, outputs []string, factory SlotFactory) (*Stage, error)
 		log:       cfg.Telemetry.Log.With("stage", cfg.id()),
 		restoring: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		owned:     map[int]*slot{},
+		pools:     new(fetchPools),
 	}
 	st.watch = &brokerWatch{log: st.log, now: cfg.Now}
 	if err := st.m.register(st); err != nil {
