@@ -74,6 +74,7 @@ type Decoder struct {
 	forAll  []*Format            // Config.Format
 	groups  map[string][]*Format // Config.Formats
 	pins    map[string]*pin      // what was inferred, per source
+	pinned  int                  // layouts in pins
 	unknown map[string]uint64    // names that AWS does not define, and their values
 	known   []*Format            // see knownFormats
 	noted   []Choice             // layouts that were used without being pinned

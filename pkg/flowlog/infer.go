@@ -124,6 +124,7 @@ func (d *Decoder) pin(s *source, v verdict) {
 	if len(p.formats) >= maxLayouts {
 		return
 	}
+	d.pinned++
 	p.formats = append(slices.Clone(p.formats), v.format)
 	p.choices = append(p.choices, Choice{Source: key, Format: v.format, Basis: "inferred", Confidence: v.confidence, Why: v.why})
 }

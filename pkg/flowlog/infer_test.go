@@ -199,8 +199,8 @@ func TestPinsSurvive(t *testing.T) {
 	if err := after.RestorePins(snap); err != nil {
 		t.Fatal(err)
 	}
-	if again := after.AppendPins(nil); string(again) != string(snap) {
-		t.Fatalf("%q\n%q", snap, again)
+	if again := after.AppendPins(nil); string(again) != string(snap) || after.Pinned() != before.Pinned() || after.Pinned() == 0 {
+		t.Fatalf("%q\n%q, %d and %d pinned", snap, again, before.Pinned(), after.Pinned())
 	}
 	k = keep{}
 	after.Payload(written(f, traffic(2, 1)), o, &k)

@@ -30,6 +30,10 @@ func (d *Decoder) AppendPins(b []byte) []byte {
 	return b
 }
 
+// Pinned returns how many layouts were inferred so far. It grows whenever
+// AppendPins would write something new.
+func (d *Decoder) Pinned() int { return d.pinned }
+
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
@@ -38,11 +42,12 @@ func appendString(b []byte, s string) []byte {
 // error nothing is pinned.
 func (d *Decoder) RestorePins(b []byte) error {
 	clear(d.pins)
+	d.pinned = 0
 	r := cursor{b: b}
 	if r.byte() != pinsVersion {
 		return errPins
 	}
-	pins := make(map[string]*pin)
+	pins, pinned := make(map[string]*pin), 0
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		key := string(r.take(r.uvarint()))
 		p := &pin{}
@@ -58,10 +63,11 @@ func (d *Decoder) RestorePins(b []byte) error {
 			return errPins
 		}
 		pins[key] = p
+		pinned += len(p.formats)
 	}
 	if r.bad || len(r.b) > 0 {
 		return errPins
 	}
-	d.pins = pins
+	d.pins, d.pinned = pins, pinned
 	return nil
 }

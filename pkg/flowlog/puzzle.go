@@ -47,7 +47,7 @@ func puzzle(rows [][][]byte) verdict {
 		return verdict{doubt: err.Error()}
 	}
 	return verdict{format: f, sure: sure, early: sure, confidence: 80,
-		why: fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows))}
+		why: fmt.Sprintf("worked out of %d lines: if the source stands before the destination, no other order of the numbers is possible in all of them", len(g.rows))}
 }
 
 // additions names the columns from one on, where their values do.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,8 +102,10 @@ type kinesisFeed struct {
 	report  func(*batch)
 	b       *batch
 	before  flowlog.Stats
-	saved   time.Time // of the owners
-	chunks  int       // of the owners in the ledger
+	saved   time.Time // when the owners were
+	pinned  int       // layouts that the ledger has
+
+	keptOwners, keptPins chunked
 
 	arrival int64     // of the user record at hand, Unix milliseconds
 	newest  flow.Time // end of what it gave
@@ -118,49 +119,26 @@ func newKinesisFeed(src *streams, slot int, cfg *Config, report func(*batch)) (*
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	return &kinesisFeed{src: src, slotN: slot, policy: src.consumer.Policy(), decoder: dec, owners: owners, scopes: scopes, report: report, b: newBatch()}, nil
+	return &kinesisFeed{
+		src: src, slotN: slot, policy: src.consumer.Policy(), decoder: dec, owners: owners, scopes: scopes, report: report, b: newBatch(),
+		keptOwners: chunked{prefix: ledgerOwners}, keptPins: chunked{prefix: ledgerPins},
+	}, nil
 }
-
-// ledgerOwners begins the names of the chunks of what the slot has learned
-// about whose addresses are whose.
-const ledgerOwners = "owners/"
 
 // restore implements feed.
 func (f *kinesisFeed) restore(ctx context.Context, ledger []stage.LedgerRecord) error {
-	checkpoints, chunks := map[string][]byte{}, map[int][]byte{}
+	checkpoints := map[string][]byte{}
 	for _, r := range ledger {
 		if strings.HasPrefix(r.Name, shard.NamePrefix) {
 			checkpoints[r.Name] = r.Value
 		}
-		if n, ok := strings.CutPrefix(r.Name, ledgerOwners); ok {
-			i, err := strconv.Atoi(n)
-			if err != nil {
-				return fmt.Errorf("ingest: ledger record %s: %w", r.Name, err)
-			}
-			chunks[i] = r.Value
-		}
 	}
-	if err := f.restoreOwners(chunks); err != nil {
+	if err := f.restoreLearned(ledger); err != nil {
 		return err
 	}
 	var err error
 	f.slot, err = f.src.consumer.Slot(ctx, f.slotN, checkpoints, f.src.ready(ctx))
 	return err
-}
-
-func (f *kinesisFeed) restoreOwners(chunks map[int][]byte) error {
-	f.chunks = len(chunks)
-	if f.chunks == 0 {
-		return nil
-	}
-	var whole []byte
-	for i := range len(chunks) {
-		whole = append(whole, chunks[i]...)
-	}
-	if err := f.owners.Restore(whole); err != nil {
-		return fmt.Errorf("ingest: the ledger's record of owned addresses of slot %d: %w", f.slotN, err)
-	}
-	return nil
 }
 
 // ready tells when the consumer knows what every slot had committed before now.
@@ -206,9 +184,7 @@ func (f *kinesisFeed) fill(ctx context.Context, tx transaction) error {
 	for _, s := range saves {
 		tx.Ledger(s.Name, s.Value)
 	}
-	if time.Since(f.saved) >= ownersEvery {
-		f.saveOwners(tx)
-	}
+	f.saveLearned(tx)
 	return nil
 }
 
@@ -280,30 +256,4 @@ func (f *kinesisFeed) close() {
 	if f.slot != nil {
 		f.slot.Close()
 	}
-}
-
-// ownersEvery is how often what was learned of addresses is saved. A crash
-// makes a slot learn again what it learned since; nothing but the direction of
-// those few interfaces' sessions hangs on it.
-const ownersEvery = time.Minute
-
-// ownersChunk is how many bytes of it one ledger record holds.
-const ownersChunk = 512 << 10
-
-func (f *kinesisFeed) saveOwners(tx transaction) {
-	if f.saved.IsZero() { // nothing can have been learned yet
-		f.saved = time.Now()
-		return
-	}
-	f.saved = time.Now()
-	whole, n := f.owners.AppendSnapshot(nil), 0
-	for ; len(whole) > 0; n++ {
-		size := min(len(whole), ownersChunk)
-		tx.Ledger(ledgerOwners+strconv.Itoa(n), whole[:size])
-		whole = whole[size:]
-	}
-	for i := n; i < f.chunks; i++ {
-		tx.Ledger(ledgerOwners+strconv.Itoa(i), nil)
-	}
-	f.chunks = n
 }
