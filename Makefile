@@ -21,11 +21,11 @@ test: lint test-race k8s-test ## everything: linters, -race, real Kafka, Kinesis
 
 .PHONY: test-race
 test-race: ## all tests with the race detector, real components where they can be had
-	go test -race -timeout 30m ./...
+	FLOWSTITCH_REAL=1 go test -race -timeout 30m ./...
 
 .PHONY: test-long
 test-long: ## the long cuts: kill tests, reshards, soaks (an hour or more)
-	FLOWSTITCH_LONG=1 go test -timeout 120m ./...
+	FLOWSTITCH_REAL=1 FLOWSTITCH_LONG=1 go test -timeout 180m ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint

@@ -21,9 +21,17 @@ const (
 	EnvBrokers = "FLOWSTITCH_TEST_BROKERS"
 	// EnvKind forces one kind: docker, jvm or kfake.
 	EnvKind = "FLOWSTITCH_TEST_KAFKA"
-	// EnvStrict, when 1, makes a missing real component a failure.
+	// EnvReal, when 1, asks for the best broker that the machine can have. Without
+	// it (or another of these) tests run on kfake: go test ./... needs only Go.
+	EnvReal = "FLOWSTITCH_REAL"
+	// EnvStrict, when 1, asks for it too and makes a missing one a failure.
 	EnvStrict = "FLOWSTITCH_CI_STRICT"
 )
+
+// wanted reports whether the environment asks for a real broker.
+func wanted() bool {
+	return os.Getenv(EnvReal) == "1" || os.Getenv(EnvStrict) == "1" || os.Getenv(EnvKind) != "" || os.Getenv(EnvBrokers) != ""
+}
 
 // Kind tells what a Cluster is.
 type Kind string
@@ -132,6 +140,13 @@ func Prefix(t testing.TB) string {
 func Launch(ctx context.Context) (*Cluster, error) {
 	if v := os.Getenv(EnvBrokers); v != "" {
 		return &Cluster{Addrs: strings.Split(v, ","), Kind: Given}, nil
+	}
+	if !wanted() {
+		c, err := embedded()
+		if err == nil {
+			c.why = []string{EnvReal + "=1 asks for a real one"}
+		}
+		return c, err
 	}
 	forced := Kind(os.Getenv(EnvKind))
 	var why []string

@@ -1,4 +1,5 @@
-// Command ingest reads VPC flow logs into the flows topic.
+// Command ingest reads VPC flow logs into the flows topic; package ingester
+// says what it guarantees.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command sessionize stitches flows into sessions.
+// Command sessionize stitches flows into sessions; package sessionizer says
+// what it guarantees.
 package main
 
 import (
