@@ -14,6 +14,9 @@ import (
 type BeaconTuning struct {
 	// Score from which it is a beacon: RITA's bands are 50, 70, 90, 100.
 	Score float64 `yaml:"score"`
+	// Regular is the share of the intervals that must lie within a quarter of
+	// their median, whatever the score: sizes and coverage are no rhythm.
+	Regular float64 `yaml:"regular"`
 	// Beats is how many sessions at different seconds are needed to judge,
 	// Span over how many seconds they must lie, Memory for how long they count.
 	Beats  int64 `yaml:"beats"`
@@ -26,9 +29,11 @@ type BeaconTuning struct {
 }
 
 // defaultBeacon: RITA's middle band and day of memory. RITA asks for 4
-// connections in a day; 20 keep the quartiles honest on shorter series.
+// connections in a day; 20 keep the quartiles honest on shorter series. Of a
+// beacon with 20 % jitter 86 % of the intervals lie within a quarter of their
+// median, of arrivals at random 17 %; half is well apart from both.
 func defaultBeacon() BeaconTuning {
-	return BeaconTuning{Score: 0.8, Beats: 20, Span: 180, Memory: day, Ignore: []uint16{53, 123, 853}, Usual: []uint16{80, 443}}
+	return BeaconTuning{Score: 0.8, Regular: 0.5, Beats: 20, Span: 180, Memory: day, Ignore: []uint16{53, 123, 853}, Usual: []uint16{80, 443}}
 }
 
 // beacon finds a host of ours and a destination that meet at regular times with
@@ -88,7 +93,8 @@ func (s *beaconState) Final(p *Pane, r Reporter) {
 		if x.beats[len(x.beats)-1].Start < p.Start || int64(len(x.beats)) < s.d.t.Beats {
 			continue
 		}
-		if g := grade(x.beats); g.score >= s.d.t.Score && g.beats >= s.d.t.Beats && g.span >= s.d.t.Span {
+		g := grade(x.beats)
+		if g.score >= s.d.t.Score && g.beats >= s.d.t.Beats && g.span >= s.d.t.Span && g.share >= max(s.d.t.Regular, g.chance) {
 			r.Raise(s.finding(p, x, &g))
 		}
 	}
@@ -134,6 +140,9 @@ type graded struct {
 	interval                   float64 // median, seconds
 	size                       float64 // median, bytes
 	beats, span                int64
+	// share of the intervals lies close to the median; chance is what random
+	// arrivals would not reach.
+	share, chance float64
 }
 
 // grade scores a course as RITA does: the Bowley skewness and the relative
@@ -160,7 +169,34 @@ func grade(beats []Beat) (g graded) {
 	g.times, g.interval = regular(intervals)
 	g.sizes, g.size = regular(sizes)
 	g.score = (g.times + g.sizes + g.cover) / 3
+	g.share, g.chance = rhythm(intervals, g.interval)
 	return g
+}
+
+// closeTo is how near to the median an interval of a beacon lies, as a share
+// of the median.
+const closeTo = 0.25
+
+// chanceSigmas is by how many standard deviations a share must exceed what
+// random arrivals reach. Each pair is judged in each pane of a day, so one in
+// a million is what it takes.
+const chanceSigmas = 5
+
+// rhythm returns the share of intervals that lie close to their median, and the
+// share that arrivals at random do not exceed. Their intervals are exponential
+// (a Poisson process), so one lies between a and b with the chance 2^-(a/m) -
+// 2^-(b/m) where m is the median; seconds are rounded, hence the half.
+func rhythm(intervals []float64, median float64) (share, chance float64) {
+	n := float64(len(intervals))
+	if n == 0 || median <= 0 {
+		return 0, 1
+	}
+	for _, v := range intervals {
+		share += float64(one(math.Abs(v-median) <= closeTo*median)) / n
+	}
+	w := math.Floor(closeTo*median) + 0.5
+	p := math.Exp2(-max(median-w, 0)/median) - math.Exp2(-(median+w)/median)
+	return share, p + chanceSigmas*math.Sqrt(p*(1-p)/n)
 }
 
 // regular scores how close values lie together, and returns their median.
@@ -207,7 +243,8 @@ func (s *beaconState) finding(p *Pane, x *pairCourse, g *graded) *Finding {
 	f.Counts = []alert.Count{
 		count("score", "percent", math.Round(g.score*100), s.d.t.Score*100),
 		count("interval_score", "percent", math.Round(g.times*100), 0), count("size_score", "percent", math.Round(g.sizes*100), 0),
-		count("coverage_score", "percent", math.Round(g.cover*100), 0), count("interval", "seconds", g.interval, 0),
+		count("coverage_score", "percent", math.Round(g.cover*100), 0),
+		count("regular_intervals", "percent", math.Round(g.share*100), math.Round(max(s.d.t.Regular, g.chance)*100)), count("interval", "seconds", g.interval, 0),
 		count("beats", "sessions", float64(g.beats), float64(s.d.t.Beats)),
 	}
 	f.First, f.Last = x.beats[0].Start, x.beats[len(x.beats)-1].Start

@@ -14,19 +14,27 @@ type DataTuning struct {
 	Bytes int64 `yaml:"bytes"`
 	// Ratio to the host's own course (its 95th percentile) that is an excess.
 	Ratio float64 `yaml:"ratio"`
+	// NewPeer is by how much the largest pane ever must be exceeded by what a
+	// single peer got that the host never sent much to before.
+	NewPeer float64 `yaml:"new_peer"`
 	// History is how many panes with such traffic the course must have, of
-	// the last Memory seconds. A younger host is judged by Young bytes alone.
+	// the last Memory seconds. A host with fewer is judged by Young bytes, or,
+	// if it has had as many panes with other traffic to the outside, by Rare.
 	History int64 `yaml:"history"`
 	Memory  int64 `yaml:"memory_seconds"`
 	Young   int64 `yaml:"young"`
+	Rare    int64 `yaml:"rare"`
 	// Upload is by how much a peer must have got more than it gave.
 	Upload float64 `yaml:"upload"`
 }
 
 // defaultData: labelled exfiltrations peak at 10 to 30 MB in 5 min where the
-// host's ordinary pair moves kilobytes; 100 MB is Slips' figure without history.
+// host's ordinary pair moves kilobytes. 100 MB a flow and 500 MB an hour are
+// Slips' and Tailpipe's figures without history. A series of n values with a
+// tail as heavy as that of file sizes (Pareto, alpha 1.2) exceeds four times its
+// own maximum once in 5 n: as seldom as ten times its 95th percentile.
 func defaultData() DataTuning {
-	return DataTuning{Bytes: 5e6, Ratio: 10, History: 12, Memory: 7 * day, Young: 100e6, Upload: 2}
+	return DataTuning{Bytes: 5e6, Ratio: 10, NewPeer: 4, History: 12, Memory: 7 * day, Young: 500e6, Rare: 100e6, Upload: 2}
 }
 
 // data finds hosts of ours that send far more to the outside than they usually
@@ -50,10 +58,12 @@ func (d data) Wants(e Entity, p *Part) bool {
 func (d data) New() State { return &dataState{d: d} }
 
 type dataState struct {
-	d    data
-	own  window.Baseline // bytes to the outside a pane
-	sent int64           // of panes that were an excess, today
-	day  int64
+	d     data
+	own   window.Baseline // bytes to the outside a pane
+	seen  int64           // panes with traffic to the outside, at most History
+	peers known           // who got a tenth of Bytes or more in a pane
+	sent  int64           // of panes that were an excess, today
+	day   int64
 }
 
 // outward is what a host sent to one peer outside, and got from it.
@@ -82,20 +92,45 @@ func (s *dataState) uploads(p *Pane) (list []outward, sum int64) {
 	return list, sum
 }
 
-// limit is what is too much, and the course that says so.
-func (s *dataState) limit(p *Pane) (float64, window.Normal) {
-	normal := s.own.At(p.Start, s.d.t.Memory)
-	if int64(normal.N) < s.d.t.History {
-		return float64(s.d.t.Young), normal
+// judgement is what a pane is held against.
+type judgement struct {
+	sum, limit float64 // bytes to all, or to the new peer
+	normal     window.Normal
+	young      bool
+	fresh      bool // the top peer is new, and it alone is too much
+}
+
+// judge reports whether the pane is an excess. Bytes only grow, so what is
+// true early stays true.
+func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes bool) {
+	t := &s.d.t
+	n := s.own.At(p.Start, t.Memory)
+	j = judgement{sum: float64(sum), normal: n, young: int64(n.N) < t.History}
+	switch {
+	case !j.young:
+		j.limit = max(float64(t.Bytes), t.Ratio*n.High)
+	case s.seen >= t.History:
+		j.limit = max(float64(t.Rare), t.Ratio*n.High)
+	default:
+		j.limit = max(float64(t.Young), t.Ratio*n.High)
 	}
-	return max(float64(s.d.t.Bytes), s.d.t.Ratio*normal.High), normal
+	if j.sum >= j.limit || j.young || len(list) == 0 {
+		return j, j.sum >= j.limit && sum > 0
+	}
+	top := list[0]
+	limit := max(float64(t.Bytes), t.NewPeer*n.Max)
+	if float64(top.out) < limit || s.peers.has(hashAddr(top.row.Key.Peer)) {
+		return j, false
+	}
+	j.sum, j.limit, j.fresh = float64(top.out), limit, true
+	return j, true
 }
 
 // Early implements State: bytes only grow.
 func (s *dataState) Early(p *Pane, r Reporter) {
 	list, sum := s.uploads(p)
-	if limit, normal := s.limit(p); float64(sum) >= limit {
-		r.Raise(s.finding(p, list, sum, limit, &normal))
+	if j, yes := s.judge(p, list, sum); yes {
+		r.Raise(s.finding(p, list, sum, &j))
 	}
 }
 
@@ -105,35 +140,54 @@ func (s *dataState) Final(p *Pane, r Reporter) {
 		s.day, s.sent = d, 0
 	}
 	list, sum := s.uploads(p)
-	limit, normal := s.limit(p)
-	if float64(sum) < limit {
-		s.own.Learn(p.Start, float64(sum))
-		return
+	j, yes := s.judge(p, list, sum)
+	s.seen = min(s.seen+1, s.d.t.History)
+	if !yes || j.young { // too young to know better
+		s.learn(p, list, sum)
 	}
-	if int64(normal.N) < s.d.t.History {
-		s.own.Learn(p.Start, float64(sum)) // too young to know better
+	if yes {
+		f := s.finding(p, list, sum, &j)
+		s.sent += sum
+		f.Weight = uint64(s.sent)
+		r.Raise(f)
 	}
-	f := s.finding(p, list, sum, limit, &normal)
-	s.sent += sum
-	f.Weight = uint64(s.sent)
-	r.Raise(f)
 }
 
-func (s *dataState) finding(p *Pane, list []outward, sum int64, limit float64, normal *window.Normal) *Finding {
+// learn adds a pane to the course. Nothing is learned from an excess, or it
+// would be ordinary the next time.
+func (s *dataState) learn(p *Pane, list []outward, sum int64) {
+	s.own.Learn(p.Start, float64(sum))
+	for _, o := range list {
+		if o.out >= s.d.t.Bytes/10 {
+			s.peers.see(hashAddr(o.row.Key.Peer), p.Start)
+		}
+	}
+	s.peers.forget(p.Start.Add(-s.d.t.Memory))
+}
+
+func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *Finding {
 	f := &Finding{Weight: uint64(s.sent + sum)}
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
-	top := list[0]
+	top, normal := list[0], &j.normal
 	f.Title = "Excessive data from " + p.Entity.Addr.String()
-	young := int64(normal.N) < s.d.t.History
 	usual := fmt.Sprintf("it usually sends %s, and seldom more than %s", size(normal.Median), size(normal.High))
-	c := against("bytes_out", "bytes", float64(sum), normal.Median, "this host before", limit)
-	if young {
-		usual = "it is too new for its usual amount to be known"
-		c.HasBaseline, c.Of = false, "too young to judge"
+	c := against("bytes_out", "bytes", j.sum, normal.Median, "this host before", j.limit)
+	ratio := j.sum / max(normal.High, float64(s.d.t.Bytes)/s.d.t.Ratio)
+	switch {
+	case j.young:
+		usual = "too little is known of it to say what is usual"
+		c.HasBaseline, c.Of, ratio = false, "too young to judge", 0
+	case j.fresh:
+		usual = fmt.Sprintf("it never sent that peer much before, and never more than %s to all together", size(normal.Max))
+		c.Name = "bytes_to_new_peer"
 	}
 	f.Sentence = fmt.Sprintf("Our host %s sent %s to the outside in %s, %s of it to %s; %s.",
 		p.Entity.Addr, size(float64(sum)), span(int64(p.End-p.Start)), size(float64(top.out)), top.row.Key.Peer, usual)
-	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, ActorOurs: true, Ratio: float64(sum) / max(normal.High, limit/s.d.t.Ratio)})
+	base := alert.Low
+	if j.young {
+		base = alert.Informational
+	}
+	f.Severity = alert.Rate(alert.Impact{Base: base, ActorOurs: true, Ratio: ratio})
 	f.Confidence = 60
 	f.Counts = []alert.Count{c, count("bytes_to_top_peer", "bytes", float64(top.out), 0)}
 	f.First, f.Last = p.Start, p.Start
@@ -156,11 +210,13 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, limit float64, n
 
 // AppendTo implements State.
 func (s *dataState) AppendTo(b []byte) []byte {
-	return s.own.AppendTo(window.AppendInt(window.AppendInt(b, s.sent), s.day))
+	b = window.AppendInt(window.AppendInt(window.AppendInt(b, s.sent), s.day), s.seen)
+	return s.own.AppendTo(s.peers.appendTo(b))
 }
 
 // Restore implements State.
 func (s *dataState) Restore(r *window.Reader) {
-	s.sent, s.day = r.Varint(), r.Varint()
+	s.sent, s.day, s.seen = r.Varint(), r.Varint(), r.Varint()
+	s.peers.restore(r)
 	s.own = window.ReadBaseline(r)
 }

@@ -79,11 +79,26 @@ func (s *excessState) Final(p *Pane, r Reporter) {
 func (s *excessState) beside(p *Pane, r Reporter) {
 	x := excessPane{start: p.Start}
 	for _, row := range p.Set(Caller).Rows() {
-		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ref: row.Ref, HasRef: row.HasRef})
+		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ours: row.Ours, Ref: row.Ref, HasRef: row.HasRef})
 	}
 	s.panes = append(s.panes, x)
 	s.panes = slices.DeleteFunc(s.panes, func(x excessPane) bool { return x.start <= p.Start.Add(-s.d.t.Window) })
-	sums := s.sums()
+	var strangers, ours []Row
+	for _, row := range s.sums() {
+		if row.Ours {
+			ours = append(ours, row)
+		} else {
+			strangers = append(strangers, row)
+		}
+	}
+	// Hosts of ours and clients from outside use a service in different ways,
+	// so each is compared with its own kind.
+	s.among(p, strangers, r)
+	s.among(p, ours, r)
+}
+
+// among compares sources of one kind with each other.
+func (s *excessState) among(p *Pane, sums []Row, r Reporter) {
 	if int64(len(sums)) <= s.d.t.Peers {
 		return
 	}
@@ -131,11 +146,15 @@ func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, oth
 	f := &Finding{Weight: uint64(n)}
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: row.Key.Peer.String() + ">" + what,
-		Addr: row.Key.Peer, Role: alert.RoleActor,
+		Addr: row.Key.Peer, Ours: row.Ours, Role: alert.RoleActor,
+	}
+	kind := " from outside"
+	if row.Ours {
+		kind = " among our own hosts"
 	}
 	f.Title = fmt.Sprintf("Excess of sessions at %s from %s", what, row.Key.Peer)
 	f.Sentence = fmt.Sprintf("%s had %s with %s in %s, where the %s had %.0f in the middle and 9 of 10 at most %.0f.",
-		row.Key.Peer, plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source"), median, high)
+		row.Key.Peer, plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source")+kind, median, high)
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: true, Ratio: float64(n) / max(high, 1)})
 	f.Confidence = 60
 	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), median, "other sources of "+what, max(s.d.t.Ratio*high, float64(s.d.t.Sessions)))}

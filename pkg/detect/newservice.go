@@ -15,15 +15,28 @@ type ServiceTuning struct {
 	// new service means anything; Forget is how long a service stays known.
 	Learn  int64 `yaml:"learn_seconds"`
 	Forget int64 `yaml:"forget_seconds"`
+	// Settle is for how many seconds it must have been seen before a new
+	// service at an unusual port means something that AtOnce clients use
+	// within a pane. Usual are the ports at which a young address may well
+	// serve what just nobody asked for yet.
+	Settle int64    `yaml:"settle_seconds"`
+	AtOnce int64    `yaml:"at_once"`
+	Usual  []uint16 `yaml:"usual"`
 	// Clients is how many different ones must ask within a pane for a port
 	// that the address does not serve.
 	Clients int64 `yaml:"clients"`
 }
 
 // defaultServices: a day shows nightly jobs, two weeks the fortnightly ones; a
-// port that 20 clients ask for within 5 min is no scanner's round any more.
+// port that 20 clients ask for within 5 min is no scanner's round any more. An
+// hour shows what is in constant use, and 3 clients are no administrator's try.
 func defaultServices() ServiceTuning {
-	return ServiceTuning{Learn: day, Forget: 14 * day, Clients: 20}
+	return ServiceTuning{
+		Learn: day, Forget: 14 * day, Settle: hour, AtOnce: 3, Clients: 20,
+		Usual: []uint16{20, 21, 22, 25, 53, 67, 68, 80, 88, 110, 111, 123, 135, 137, 138, 139, 143, 161, 162, 179, 389, 443, 445, 464, 465, 514, 587, 636,
+			853, 873, 993, 995, 1433, 1521, 2049, 2379, 2380, 3000, 3268, 3306, 3389, 5000, 5432, 5671, 5672, 5985, 5986, 6379, 6443, 8000, 8080, 8443,
+			9000, 9042, 9090, 9092, 9100, 9200, 9300, 10250, 11211, 27017},
+	}
 }
 
 // newService finds addresses of ours that start to serve, or to be asked for, a
@@ -41,7 +54,7 @@ func (d newService) Spec() Spec {
 }
 
 func (d newService) Wants(e Entity, p *Part) bool {
-	return e.Kind == KindHost && p.Owned && p.Server.Sessions > 0
+	return e.Kind == KindHost && p.Owned // from its first pane on, whatever it does there
 }
 
 func (d newService) New() State { return &serviceState{d: d} }
@@ -83,7 +96,7 @@ func (s *serviceState) Final(p *Pane, r Reporter) {
 		} else if row.HasSet && row.Set.Count() >= s.d.t.Clients && !s.serves.has(h) {
 			isNew = !s.asked.see(h, p.Start)
 		}
-		if isNew && !young && len(s.fresh) < maxTargets {
+		if isNew && s.grown(p, row, young) && len(s.fresh) < maxTargets {
 			s.fresh = append(s.fresh, freshService{
 				key: row.Key, day: p.Start.Floor(day), served: row.Counts.Answered > 0,
 				clients: window.NewSet(rowPorts), first: row.Counts.First,
@@ -93,6 +106,16 @@ func (s *serviceState) Final(p *Pane, r Reporter) {
 	}
 	s.serves.forget(p.Start.Add(-s.d.t.Forget))
 	s.asked.forget(p.Start.Add(-s.d.t.Forget))
+}
+
+// grown reports whether the address is known for long enough for a new service
+// to mean something.
+func (s *serviceState) grown(p *Pane, row *Row, young bool) bool {
+	if !young {
+		return true
+	}
+	return p.Start >= s.serves.first.Add(s.d.t.Settle) && row.HasSet && row.Set.Count() >= s.d.t.AtOnce &&
+		row.Counts.Answered > 0 && !slices.Contains(s.d.t.Usual, row.Key.Port)
 }
 
 func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {

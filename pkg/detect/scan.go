@@ -14,9 +14,12 @@ import (
 type ScanTuning struct {
 	// Ports of one host, and Hosts at one port, that a source asked for in
 	// vain within Memory seconds.
-	Ports  int64 `yaml:"ports"`
-	Hosts  int64 `yaml:"hosts"`
-	Memory int64 `yaml:"memory_seconds"`
+	Ports int64 `yaml:"ports"`
+	Hosts int64 `yaml:"hosts"`
+	// Lateral is how many hosts of ours a host of ours must have asked in vain
+	// at one port within a pane, and hardly any with success.
+	Lateral int64 `yaml:"lateral"`
+	Memory  int64 `yaml:"memory_seconds"`
 	// Theta0 and Theta1 are the chances that a first contact of an ordinary
 	// source, and of a scanner, succeeds; FalsePositive and Detection the
 	// wanted chances of the random walk (Jung et al. 2004).
@@ -34,10 +37,12 @@ type ScanTuning struct {
 
 // defaultScan: Jung's values, by which 4 straight failures decide; 10 ports are
 // Panther's, 10 hosts the slow end of Slips' and Zeek's range. A host of ours
-// with 1 failure in 5 makes 8 straight ones once in 4^8 contacts.
+// with 1 failure in 5 makes 8 straight ones once in 4^8 contacts. Networks of
+// ours are small: 5 neighbours at one port that all fail, each a first contact,
+// happen to such a host once in 5^5 (T1018 from inside is no weather).
 func defaultScan() ScanTuning {
 	return ScanTuning{
-		Ports: 10, Hosts: 10, Memory: day,
+		Ports: 10, Hosts: 10, Lateral: 5, Memory: day,
 		Theta0: 0.8, Theta1: 0.2, FalsePositive: 0.01, Detection: 0.99, WalkOurs: 8, Every: 900,
 	}
 }
@@ -89,6 +94,7 @@ type scanState struct {
 	contacts []contact // ascending by key
 	fast     int64     // failed first contacts of the pane's widest group
 	fastKey  RowKey
+	lateral  bool      // the widest group is hosts of ours that nearly all failed
 	walk     float64   // of the random walk, in nats, never below 0
 	until    flow.Time // the verdict "scanner" holds until then
 	sessions int64
@@ -98,7 +104,7 @@ type scanState struct {
 // Early implements State: failures that are known at once (refused, reset) only
 // grow in number.
 func (s *scanState) Early(p *Pane, r Reporter) {
-	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts)/2 {
+	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts, s.d.t.Lateral)/2 {
 		return
 	}
 	t := scanState{d: s.d, contacts: slices.Clone(s.contacts), walk: s.walk, until: s.until, sessions: s.sessions}
@@ -140,7 +146,7 @@ func (s *scanState) forget(now flow.Time) {
 func (s *scanState) learn(p *Pane, early bool) {
 	rows := p.Set(Contact).Rows()
 	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
-	groups := map[RowKey]*[2]int64{} // all and failed first contacts of this pane
+	groups := map[RowKey]*[3]int64{} // first contacts of this pane: all, failed, failed at hosts of ours
 	up, down := math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0)), math.Log(s.d.t.Theta1/s.d.t.Theta0)
 	for _, row := range rows {
 		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
@@ -158,7 +164,7 @@ func (s *scanState) learn(p *Pane, early bool) {
 		s.sessions += row.Counts.Sessions
 		g := groups[s.group(row.Key)]
 		if g == nil {
-			g = &[2]int64{}
+			g = &[3]int64{}
 			groups[s.group(row.Key)] = g
 		}
 		g[0]++
@@ -166,6 +172,7 @@ func (s *scanState) learn(p *Pane, early bool) {
 		if failed {
 			step = up
 			g[1]++
+			g[2] += one(row.Ours)
 		}
 		// Far above the verdict the walk stops: a scanner that happens on
 		// open ports keeps its verdict, an ordinary host gets out again.
@@ -182,15 +189,19 @@ func (s *scanState) learn(p *Pane, early bool) {
 // hidden among the ordinary contacts of the host that it runs on.
 const fastShare = 0.25
 
+// lateralShare is the share of first contacts with hosts of ours that must have
+// failed for a sweep of few of them.
+const lateralShare = 0.8
+
 // burst finds the group with the most failures in a pane.
-func (s *scanState) burst(groups map[RowKey]*[2]int64) {
-	s.fast, s.fastKey = 0, RowKey{}
+func (s *scanState) burst(groups map[RowKey]*[3]int64) {
+	s.fast, s.fastKey, s.lateral = 0, RowKey{}, false
 	for k, g := range groups {
 		if float64(g[1]) < fastShare*float64(g[0]) || !s.d.sweep && isICMP(k.Protocol) {
 			continue
 		}
 		if g[1] > s.fast || g[1] == s.fast && k.Compare(s.fastKey) < 0 {
-			s.fast, s.fastKey = g[1], k
+			s.fast, s.fastKey, s.lateral = g[1], k, float64(g[2]) >= lateralShare*float64(g[0])
 		}
 	}
 }
@@ -245,14 +256,18 @@ func (s *scanState) breadth() (key RowKey, failed int64) {
 func (s *scanState) judge(p *Pane, r Reporter) {
 	limit := s.d.t.Ports
 	if s.d.sweep {
-		limit = s.d.t.Hosts
+		if limit = s.d.t.Hosts; p.Owned && s.lateral {
+			limit = min(limit, s.d.t.Lateral)
+		}
 	}
 	if p.Client.Failed == 0 || s.until < p.Start && s.fast < limit {
 		return
 	}
 	key, failed := s.fastKey, s.fast
 	if s.until >= p.Start {
-		key, failed = s.breadth()
+		if k, n := s.breadth(); n >= failed {
+			key, failed = k, n
+		}
 	}
 	if failed >= limit {
 		r.Raise(s.finding(p, key, failed, limit))

@@ -40,8 +40,9 @@ func (t *Tuning) Validate() (problems []string) {
 		"brute_force.attempts": float64(t.Brute.Attempts), "brute_force.attempts_ours": float64(t.Brute.AttemptsOurs),
 		"brute_force.window_seconds": float64(t.Brute.Window), "brute_force.hosts": float64(t.Brute.Hosts),
 		"data_excess.bytes": float64(t.Data.Bytes), "data_excess.ratio": t.Data.Ratio, "data_excess.young": float64(t.Data.Young),
+		"data_excess.rare": float64(t.Data.Rare), "data_excess.new_peer": t.Data.NewPeer,
 		"session_excess.sessions": float64(t.Excess.Sessions), "session_excess.ratio": t.Excess.Ratio,
-		"scan.ports": float64(t.Scan.Ports), "scan.hosts": float64(t.Scan.Hosts), "scan.memory_seconds": float64(t.Scan.Memory),
+		"scan.ports": float64(t.Scan.Ports), "scan.hosts": float64(t.Scan.Hosts), "scan.lateral": float64(t.Scan.Lateral), "scan.memory_seconds": float64(t.Scan.Memory),
 		"scan.walk_ours": t.Scan.WalkOurs, "traffic_surge.packets": float64(t.Surge.Packets), "traffic_surge.ratio": t.Surge.Ratio,
 		"coverage_gap.busy": float64(t.Gap.Busy), "coverage_gap.silent_seconds": float64(t.Gap.Silent),
 	} {
@@ -49,6 +50,9 @@ func (t *Tuning) Validate() (problems []string) {
 	}
 	if t.Beacon.Score <= 0 || t.Beacon.Score > 1 {
 		problems = append(problems, "beacon.score must lie above 0 and be at most 1")
+	}
+	if t.Beacon.Regular < 0 || t.Beacon.Regular > 1 {
+		problems = append(problems, "beacon.regular must lie between 0 and 1")
 	}
 	s := &t.Scan
 	if !(0 < s.Theta1 && s.Theta1 < s.Theta0 && s.Theta0 < 1) {

@@ -27,7 +27,9 @@ type Statement struct {
 
 // Pipeline is one partition of the whole, in memory.
 type Pipeline struct {
-	Set        *detect.Settings
+	Set *detect.Settings
+	// Lateness is how many seconds the clock stays behind the newest end.
+	Lateness   int64
 	table      *session.Table
 	active     int64
 	combiner   *detect.Combiner
@@ -48,7 +50,7 @@ type Pipeline struct {
 func NewPipeline(set *detect.Settings) *Pipeline {
 	cfg := session.Default()
 	return &Pipeline{
-		Set: set, table: session.NewTable(cfg), active: cfg.Active, now: flow.MinTime,
+		Set: set, Lateness: Lateness, table: session.NewTable(cfg), active: cfg.Active, now: flow.MinTime,
 		logins:   map[[2]flow.Addr][]flow.Time{},
 		combiner: detect.NewCombiner(set), evaluator: detect.NewEvaluator(set, detect.Detectors(set)),
 	}
@@ -98,7 +100,7 @@ func (p *Pipeline) Record(r *flow.Record) {
 // Advance tells that the newest end is now.
 func (p *Pipeline) Advance(now flow.Time) {
 	p.tick(now)
-	p.clock(now.Add(-Lateness))
+	p.clock(now.Add(-p.Lateness))
 }
 
 func (p *Pipeline) clock(c flow.Time) {
@@ -133,7 +135,7 @@ func (p *Pipeline) tick(now flow.Time) {
 func (p *Pipeline) Finish() error {
 	last := p.now
 	p.wait(last.Add(60))
-	for end := last.Add(Lateness + p.active + 2*p.Set.Pane); p.now < end; {
+	for end := last.Add(p.Lateness + p.active + 2*p.Set.Pane); p.now < end; {
 		p.Advance(p.now.Add(60))
 	}
 	p.table.Advance(flow.MaxTime, p.event, nil)
@@ -160,7 +162,6 @@ func (p *Pipeline) tenth(t *Truth) flow.Time {
 
 type records struct {
 	list   []flow.Record
-	owners *flowlog.Owners
 	reject error
 }
 
@@ -177,6 +178,14 @@ func (r *records) Reject(j *flowlog.Reject) {
 // ReadLog decodes a flow log and brings it into the order in which its records
 // would have arrived: by end, then start.
 func ReadLog(in io.Reader, name string) ([]flow.Record, error) {
+	return decode(in, name, func(a, b flow.Record) int {
+		return cmp.Or(cmp.Compare(a.End, b.End), cmp.Compare(a.Start, b.Start))
+	})
+}
+
+// decode reads a flow log, orders it unless order is nil, and stamps which
+// addresses are ours, as they are learned in that order.
+func decode(in io.Reader, name string, order func(a, b flow.Record) int) ([]flow.Record, error) {
 	d, err := flowlog.New(flowlog.Config{})
 	if err != nil {
 		return nil, err
@@ -185,16 +194,16 @@ func ReadLog(in io.Reader, name string) ([]flow.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := records{owners: owners}
+	var out records
 	if err := d.Stream(in, flow.Origin{Source: name}, &out); err != nil {
 		return nil, err
 	}
 	if out.reject != nil {
 		return nil, out.reject
 	}
-	slices.SortStableFunc(out.list, func(a, b flow.Record) int {
-		return cmp.Or(cmp.Compare(a.End, b.End), cmp.Compare(a.Start, b.Start))
-	})
+	if order != nil {
+		slices.SortStableFunc(out.list, order)
+	}
 	for i := range out.list {
 		owners.Stamp(&out.list[i])
 	}

@@ -83,6 +83,7 @@ func (b *Baseline) Learn(t flow.Time, v float64) {
 // Normal is what a baseline expects.
 type Normal struct {
 	Median, Spread, High float64 // High: the 95th percentile
+	Max                  float64 // the largest
 	N                    int     // values it rests on
 	Seasonal             bool    // this hour of the week was known and is the larger
 }
@@ -98,7 +99,7 @@ func (b *Baseline) At(t flow.Time, maxAge int64) Normal {
 	n := Normal{Median: Median(v), N: len(v)}
 	n.Spread = Spread(v, n.Median)
 	if len(v) > 0 {
-		n.High = v[(len(v)*95)/100]
+		n.High, n.Max = v[(len(v)*95)/100], v[len(v)-1]
 	}
 	h := int32(t.Floor(3600) / 3600 % 168)
 	i, found := slices.BinarySearchFunc(b.weekly, h, func(x hourOfWeek, h int32) int { return int(x.hour - h) })
