@@ -40,6 +40,23 @@ const (
 	ExitUsage  = 2 // flags or configuration are wrong; nothing was touched
 )
 
+// usage is the help of a service of this name, before its flags.
+const usage = `Usage:  %[1]s [flags]
+
+Runs the %[1]s service of Flowstitch until it is told to end (SIGTERM, Ctrl-C).
+Everything else is in its configuration: -dump shows each key with its default.
+
+Examples:
+  %[1]s -dump > %[1]s.yaml
+  %[1]s -config %[1]s.yaml -check
+  %[1]s -config %[1]s.yaml
+
+Exit status: 0 ended in order, 1 stopped on an error, 2 flags or configuration
+are wrong and nothing was touched.
+
+Flags:
+`
+
 // Main runs a service as a program of its own and exits. PC is the pointer to C.
 func Main[C any, PC interface {
 	*C
@@ -53,14 +70,23 @@ func runArgs[C any, PC interface {
 	Config
 }](name string, cfg C, run Run[C], args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard) // a mistake gets one sentence, below
 	path := fs.String("config", "", "read the configuration from this YAML `file`; without it the defaults hold")
 	check := fs.Bool("check", false, "check the configuration and exit")
 	dump := fs.Bool("dump", false, "print the whole configuration, defaults included, and exit")
 	version := fs.Bool("version", false, "print the version and exit")
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(stdout, usage, name)
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
 		return ExitOK
-	} else if err != nil {
+	}
+	if err == nil && fs.NArg() > 0 {
+		err = fmt.Errorf("it takes no arguments, but there is %q", fs.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v; see %s -help\n", name, err, name)
 		return ExitUsage
 	}
 	if *version {
@@ -109,7 +135,11 @@ func serve(name string, shown telemetry.Config, run func(context.Context, *telem
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	tel.Log.Info("stopped", "error", err)
+	if err != nil {
+		tel.Log.Error("stopped", "error", err)
+	} else {
+		tel.Log.Info("stopped")
+	}
 	closeHTTP()
 	return errors.Join(err, wait())
 }

@@ -52,8 +52,9 @@ func TestFlags(t *testing.T) {
 		{[]string{"-check"}, ExitOK, "configuration is good", ""},
 		{[]string{"-dump"}, ExitOK, "name: x", ""},
 		{[]string{"-version"}, ExitOK, "test devel", ""},
-		{[]string{"-help"}, ExitOK, "", "-config"},
-		{[]string{"-nope"}, ExitUsage, "", "-nope"},
+		{[]string{"-help"}, ExitOK, "  test -config test.yaml -check\n", ""},
+		{[]string{"-nope"}, ExitUsage, "", "test: flag provided but not defined: -nope; see test -help\n"},
+		{[]string{"x.yaml"}, ExitUsage, "", `no arguments, but there is "x.yaml"`},
 		{[]string{"-config", bad}, ExitUsage, "", "titel"},
 		{[]string{"-config", bad + ".none"}, ExitUsage, "", "no such file"},
 	} {

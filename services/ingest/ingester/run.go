@@ -28,6 +28,9 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	if cfg.Stdin != nil {
 		in.stdin = cfg.Stdin
 	}
+	if len(cfg.Files)+len(cfg.Kinesis.Streams) == 0 {
+		tel.Log.Warn("there is nothing to ingest: the configuration names neither kinesis.streams nor files")
+	}
 	st, err := stage.NewSlots(sc, []string{stage.FlowsTopic, stage.RejectsTopic}, in.slot)
 	if err != nil {
 		return err
