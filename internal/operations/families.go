@@ -50,9 +50,7 @@ func families(service string, reg *prometheus.Registry) (map[string]*Family, err
 		for _, c := range constLabel.FindAllStringSubmatch(m[3], -1) {
 			f.Labels = append(f.Labels, c[1])
 		}
-		for _, l := range strings.FieldsFunc(m[4], func(r rune) bool { return r == ',' || r == ' ' }) {
-			f.Labels = append(f.Labels, l)
-		}
+		f.Labels = append(f.Labels, strings.FieldsFunc(m[4], func(r rune) bool { return r == ',' || r == ' ' })...)
 		slices.Sort(f.Labels)
 		f.Labels = slices.Compact(f.Labels)
 	}

@@ -44,7 +44,7 @@ func ParseAddr(s string) (Addr, error) {
 func MustAddr(s string) Addr {
 	a, err := ParseAddr(s)
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // for constants: a mistake in the program, not in its input
 	}
 	return a
 }

@@ -29,8 +29,9 @@ func (a Action) String() string {
 		return "ACCEPT"
 	case Reject:
 		return "REJECT"
+	default:
+		return "-"
 	}
-	return "-"
 }
 
 // Direction is relative to the interface that recorded the flow.
@@ -50,8 +51,9 @@ func (d Direction) String() string {
 		return "ingress"
 	case Egress:
 		return "egress"
+	default:
+		return "-"
 	}
-	return "-"
 }
 
 // TCP flags as VPC flow logs report them: the OR over the aggregation

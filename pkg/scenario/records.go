@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -195,7 +196,7 @@ func (s *spec) valued(name, v string) (err error) {
 		s.r.Path = uint8(n)
 	case "ours":
 		s.ours = v
-		if !strings.Contains(" src dst both client server ", " "+v+" ") {
+		if !slices.Contains([]string{"src", "dst", "both", "client", "server"}, v) {
 			return fmt.Errorf("ours: %q is no side: write src, dst, client, server or both", v)
 		}
 	default:

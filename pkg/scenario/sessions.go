@@ -104,6 +104,7 @@ func (s *Sessions) Observe(r *flow.Record) error {
 	switch v := s.table.Observe(r, 0, s.next, s.emit); v {
 	case session.Duplicate, session.Late, session.Invalid:
 		s.facts = append(s.facts, Fact{Subject: v.String()})
+	default: // what became of the others, their events tell
 	}
 	return nil
 }

@@ -181,7 +181,6 @@ func (p *pending) path() uint8               { return uint8(p.hi >> pendPath) }
 func (p *pending) owned() uint8              { return uint8(p.lo >> pendOwned & 3) }
 func (p *pending) told() bool                { return p.lo&pendTold != 0 }
 func (p *pending) end() uint32               { return p.start + uint32(p.hi>>pendDuration&maxDuration) }
-func (p *pending) hasFlags() bool            { return p.lo>>(pendFlags+4)&1 != 0 }
 
 // flags returns the TCP flags as a flow record gives them.
 func (p *pending) flags() uint8 {

@@ -253,11 +253,11 @@ func (t *Table) link(e *entry, last, n uint32) {
 
 // remember keeps the fingerprint of a folded record: five beside what they
 // were counted in, the next thirteen in a node of their own.
-func (t *Table) remember(e *entry, n, print uint32) {
+func (t *Table) remember(e *entry, n, mark uint32) {
 	v := t.nodes.at(n)
 	at := v.bits & nodeSeen >> seenShift
 	old := v.seen[at]
-	v.seen[at] = print
+	v.seen[at] = mark
 	v.bits = v.bits&^nodeSeen | (at+1)%uint16(len(v.seen))<<seenShift
 	if old == 0 {
 		return
@@ -280,11 +280,11 @@ func (t *Table) remember(e *entry, n, print uint32) {
 const memorySize = 13
 
 // push overwrites the oldest fingerprint of a memory node.
-func (v *node) push(print uint32) {
+func (v *node) push(mark uint32) {
 	at := v.bits & nodeSeen >> seenShift
 	v.bits = v.bits&^nodeSeen | (at+1)%memorySize<<seenShift
 	if at < 5 {
-		v.seen[at] = print
+		v.seen[at] = mark
 		return
 	}
 	at -= 5
@@ -294,13 +294,13 @@ func (v *node) push(print uint32) {
 		half = &w.hi
 	}
 	shift := 32 * (at % 2)
-	*half = *half&^(maxRecords<<shift) | uint64(print)<<shift
+	*half = *half&^(maxRecords<<shift) | uint64(mark)<<shift
 }
 
 // holds reports whether a node remembers a fingerprint.
-func (v *node) holds(print uint32) bool {
+func (v *node) holds(mark uint32) bool {
 	for _, s := range v.seen {
-		if s == print {
+		if s == mark {
 			return true
 		}
 	}
@@ -308,7 +308,7 @@ func (v *node) holds(print uint32) bool {
 		return false
 	}
 	for _, w := range [...]uint64{v.tally[0].lo, v.tally[0].hi, v.tally[1].lo, v.tally[1].hi} {
-		if uint32(w) == print || uint32(w>>32) == print {
+		if uint32(w) == mark || uint32(w>>32) == mark {
 			return true
 		}
 	}

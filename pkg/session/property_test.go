@@ -14,7 +14,7 @@ import (
 
 const (
 	testBase     flow.Time = 1_700_000_000
-	testLateness           = 300
+	testLateness flow.Time = 300
 )
 
 // traffic makes records of few endpoints, so that ports are reused, sessions
@@ -59,7 +59,7 @@ func arrival(rng *rand.Rand, records []flow.Record) []flow.Record {
 	}
 	list := make([]at, len(records))
 	for i, r := range records {
-		list[i] = at{r, r.Start + flow.Time(rng.IntN(testLateness))}
+		list[i] = at{r, r.Start + flow.Time(rng.IntN(int(testLateness)))}
 	}
 	slices.SortFunc(list, func(a, b at) int { return int(a.t - b.t) })
 	out := make([]flow.Record, len(list))

@@ -123,6 +123,7 @@ func (t *Table) ObserveIn(scope uint16, r *flow.Record, partition int32, offset 
 func (t *Table) observe(scope uint16, r *flow.Record, partition int32, offset int64, emit Emit) Verdict {
 	t.partition, t.offset = partition, max(t.offset, offset)
 	switch r.Kind {
+	case flow.KindFlow:
 	case flow.KindNoData:
 		return NoData
 	case flow.KindSkipData:

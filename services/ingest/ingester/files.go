@@ -192,7 +192,7 @@ func openInput(name string, stdin io.Reader) (io.Reader, func() error, error) {
 // rejects were committed before and are only learned from.
 func (f *file) read(ctx context.Context, in *reading, skip uint64) {
 	defer close(f.batches)
-	defer in.closer()
+	defer func() { _ = in.closer() }() // it was only read
 	s := &fileSink{ctx: ctx, file: f, in: in, skip: skip, b: newBatch()}
 	err := in.decode(ctx, f.name, s)
 	s.flush()

@@ -99,9 +99,9 @@ func (r *rig) restore() {
 	}
 }
 
-// commit fills and commits one transaction of at most max records.
-func (r *rig) commit(max int) {
-	tx := r.fill(max)
+// commit fills and commits one transaction of at most so many records.
+func (r *rig) commit(most int) {
+	tx := r.fill(most)
 	r.out = append(r.out, tx.out...)
 	for k, v := range tx.ledger {
 		r.ledger[k] = v
@@ -113,17 +113,17 @@ func (r *rig) commit(max int) {
 	r.clocks = append(r.clocks, t)
 }
 
-func (r *rig) fill(max int) *fakeTx {
-	tx := &fakeTx{max: max, ledger: map[string][]byte{}}
+func (r *rig) fill(most int) *fakeTx {
+	tx := &fakeTx{max: most, ledger: map[string][]byte{}}
 	if err := r.feed.fill(r.t.Context(), tx); err != nil {
 		r.t.Fatal(err)
 	}
 	return tx
 }
 
-func (r *rig) toEnd(max int) {
+func (r *rig) toEnd(most int) {
 	for {
-		r.commit(max)
+		r.commit(most)
 		if t, _ := r.feed.clock(); t == flow.MaxTime {
 			r.feed.close()
 			return
