@@ -160,6 +160,9 @@ type UnknownField struct {
 	Values uint64
 }
 
+// Unknown returns how many fields were met that AWS does not define.
+func (d *Decoder) Unknown() int { return len(d.unknown) }
+
 // UnknownFields returns the fields met that AWS does not define, by name.
 func (d *Decoder) UnknownFields() []UnknownField {
 	out := make([]UnknownField, 0, len(d.unknown))

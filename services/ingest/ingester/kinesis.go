@@ -92,18 +92,20 @@ func (s *streams) learn() error {
 
 // kinesisFeed feeds a slot from the shards that live in it.
 type kinesisFeed struct {
-	src     *streams
-	slotN   int
-	slot    *kinesis.Slot
-	policy  shard.Policy
-	decoder *flowlog.Decoder
-	owners  *flowlog.Owners
-	scopes  session.Scopes
-	report  func(*batch)
-	b       *batch
-	before  flowlog.Stats
-	saved   time.Time // when the owners were
-	pinned  int       // layouts that the ledger has
+	src       *streams
+	slotN     int
+	slot      *kinesis.Slot
+	policy    shard.Policy
+	decoder   *flowlog.Decoder
+	owners    *flowlog.Owners
+	scopes    session.Scopes
+	report    func(*batch)
+	b         *batch
+	before    flowlog.Stats
+	undecoded uint64    // gaps and broken aggregates since the last flush
+	unknown   int       // fields that AWS does not define and that were told of
+	saved     time.Time // when the owners were
+	pinned    int       // layouts that the ledger has
 
 	keptOwners, keptPins chunked
 
@@ -178,6 +180,7 @@ func (f *kinesisFeed) fill(ctx context.Context, tx transaction) error {
 	}
 	saves, gaps := f.slot.Commit(false)
 	for i := range gaps {
+		f.undecoded++
 		f.b.addFlow(0, gapRecord(&gaps[i]))
 	}
 	f.flush(tx)
@@ -194,6 +197,7 @@ const brokenAggregate = "the record begins like a KPL aggregate, and its MD5 or 
 func (f *kinesisFeed) decode(d *kinesis.Delivery) {
 	f.arrival, f.newest = d.Arrival, 0
 	if d.Broken {
+		f.undecoded++
 		f.b.addReject(&flowlog.Reject{Raw: d.Data, Class: flowlog.ClassCompress, Reason: brokenAggregate, Origin: d.Origin})
 		return
 	}
@@ -225,17 +229,32 @@ func (f *kinesisFeed) raw(r *flow.Record) []byte {
 // Reject implements flowlog.Sink.
 func (f *kinesisFeed) Reject(r *flowlog.Reject) { f.b.addReject(r) }
 
-// flush moves the batch into the transaction.
+// flush moves the batch into the transaction. What did not come through the
+// decoder is a line of its own, so that the balance holds.
 func (f *kinesisFeed) flush(tx transaction) {
 	now := f.decoder.Stats()
 	f.b.read = flowlog.Stats{
-		Lines: now.Lines - f.before.Lines, Bytes: now.Bytes - f.before.Bytes,
+		Lines: now.Lines - f.before.Lines + f.undecoded, Bytes: now.Bytes - f.before.Bytes,
 		Headers: now.Headers - f.before.Headers, Control: now.Control - f.before.Control,
 	}
-	f.before = now
+	f.before, f.undecoded = now, 0
+	f.tellUnknown()
 	f.b.produce(tx)
 	f.report(f.b)
 	f.b.reset()
+}
+
+// tellUnknown tells of a field that AWS does not define when it is first met.
+func (f *kinesisFeed) tellUnknown() {
+	if f.decoder.Unknown() == f.unknown {
+		return
+	}
+	f.unknown = f.decoder.Unknown()
+	names := make([]string, 0, f.unknown)
+	for _, u := range f.decoder.UnknownFields() {
+		names = append(names, u.Name)
+	}
+	f.src.tel.Log.Warn("the flow logs have fields that AWS does not define; they are kept as text", "slot", f.slotN, "fields", names)
 }
 
 // gapRecord tells of a coverage gap in the words that AWS has for one, so that

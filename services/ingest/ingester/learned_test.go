@@ -105,3 +105,28 @@ func TestChunks(t *testing.T) {
 		}
 	}
 }
+
+// TestKinesisBalance: lines = records + rejects + headers, also for what does not come
+// through the decoder: a broken aggregate, a record from the future, a field
+// that nobody knows.
+func TestKinesisBalance(t *testing.T) {
+	const arrival = 1_700_000_400_000
+	f := learner(t)
+	var lines, records, rejects uint64
+	f.report = func(b *batch) {
+		lines += b.read.Lines - b.read.Headers
+		records += uint64(b.flows + b.nodata + b.skipdata)
+		rejects += uint64(b.rejected)
+	}
+	f.decode(&kinesis.Delivery{Data: []byte("no aggregate"), Broken: true, Arrival: arrival})
+	f.decode(&kinesis.Delivery{Data: []byte("srcaddr dstaddr srcport dstport protocol start end colour\n10.0.0.1 10.0.0.2 40000 443 6 1700000000 1700000010 red\n"), Arrival: arrival})
+	f.decode(&kinesis.Delivery{Data: []byte(flowLine(1, 1_700_009_000)), Arrival: arrival})
+	f.flush(&fakeTx{max: 100, ledger: map[string][]byte{}})
+	if lines != 3 || records != 1 || rejects != 2 || f.unknown != 1 {
+		t.Errorf("%d lines, %d records, %d rejects, %d unknown fields", lines, records, rejects, f.unknown)
+	}
+	f.flush(&fakeTx{max: 100, ledger: map[string][]byte{}})
+	if lines != 3 {
+		t.Error("what was counted is counted again")
+	}
+}

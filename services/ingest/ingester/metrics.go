@@ -12,7 +12,8 @@ import (
 // metrics are the counters of one ingest process. Each counts what has been
 // handed to a transaction; a transaction that fails is read and counted again.
 //
-// The balance: lines = records + rejected lines + headers.
+// The balance: lines = records + rejects + headers. A broken aggregate and a gap
+// in a stream count as a line.
 type metrics struct {
 	lines, bytes, headers, control prometheus.Counter
 	records                        *prometheus.CounterVec
