@@ -71,10 +71,10 @@ func (t *Table) sessionsOf(h uint64, k *flow.Key) []uint32 {
 
 // repeats reports whether a record has been folded into a session already.
 func (t *Table) repeats(e *entry, p *pending) bool {
-	print := p.print()
+	mark := p.print()
 	for n := e.nodes; n != 0; n = t.nodes.at(n).next {
 		v := t.nodes.at(n)
-		if (v.kind() == nodeObserved || v.kind() == nodeMemory) && v.holds(print) && t.pool.samePoint(v.info, p.info) {
+		if (v.kind() == nodeObserved || v.kind() == nodeMemory) && v.holds(mark) && t.pool.samePoint(v.info, p.info) {
 			return true
 		}
 	}
