@@ -43,6 +43,7 @@ type benchFlags struct {
 	rate              float64
 	brokers           listFlag
 	jsonPath, preset  string
+	profiles          string
 	compare           bool
 	partitions, slots int
 	commit            time.Duration
@@ -57,12 +58,13 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.Float64Var(&b.rate, "rate", 0, "records a second of wall time; 0 is as fast as possible")
 	fs.Var(&b.brokers, "brokers", "Kafka `brokers`, host:port; without it the embedded broker")
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
+	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof and allocs.pprof to this `directory`")
 	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")
 	fs.IntVar(&b.slots, "slots", 0, "slots of each stage; 0 is one for each partition")
 	fs.DurationVar(&b.commit, "commit", 0, "commit interval; 0 is the preset's")
-	fs.Int64Var(&b.seconds, "event-seconds", 1800, "span of event time that the traffic covers, unless a rate is given")
+	fs.Int64Var(&b.seconds, "event-seconds", 0, "span of event time that the traffic covers, unless a rate is given; 0 is what gives each open session its records once a minute")
 	fs.Int64Var(&b.shape.Sessions, "sessions", b.shape.Sessions, "sessions open at the same time")
 	fs.Int64Var(&b.shape.Sources, "sources", b.shape.Sources, "distinct sources")
 	fs.Int64Var(&b.shape.Intervals, "intervals", b.shape.Intervals, "aggregation intervals that a session lasts")
@@ -81,8 +83,8 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 		return nil, nil, usagef("bench takes no arguments: %q", fs.Args())
 	case b.preset != "default" && b.preset != "low-latency":
 		return nil, nil, usagef("-preset is %q; it is default or low-latency", b.preset)
-	case b.flows <= 0 || b.rate < 0 || b.seconds <= 0:
-		return nil, nil, usagef("-flows and -event-seconds must be above 0 and -rate not below")
+	case b.flows <= 0 || b.rate < 0 || b.seconds < 0:
+		return nil, nil, usagef("-flows must be above 0, -rate and -event-seconds not below")
 	}
 	return b, fs.Args(), nil
 }
@@ -145,10 +147,15 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 		return bench.Options{}, usagef("%v", err)
 	}
 	shape := b.shape
-	if b.rate > 0 {
+	switch {
+	case b.rate > 0:
 		shape.Rate, shape.Start = max(1, int64(b.rate)), flow.Time(time.Now().Unix())
-	} else {
+	case b.seconds > 0:
 		shape.Rate = max(1, b.flows/b.seconds)
+	default:
+		// Slower, and a session is silent for longer than its idle gap before
+		// its turn comes again: each would be cut into many.
+		shape.Rate = max(1, 2*shape.Interfaces*shape.Sessions/60)
 	}
 	if err := shape.Validate(); err != nil {
 		return bench.Options{}, usagef("%v", err)
@@ -157,7 +164,7 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 	if b.preset == "low-latency" {
 		cfg.Sessionize.Sessions.UpdateHold = 100 * time.Millisecond
 	}
-	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about}, nil
+	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Profiles: b.profiles}, nil
 }
 
 // lowLatencyCommit is the commit interval of the low-latency preset: three

@@ -2,7 +2,10 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strings"
@@ -108,4 +111,25 @@ func allocProfile() (*share, error) {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	return readProfile(b.Bytes(), "alloc_space")
+}
+
+// keepProfiles writes the run's profiles for go tool pprof. Allocations are
+// those since the process began.
+func (o *Options) keepProfiles(cpu []byte) error {
+	if o.Profiles == "" {
+		return nil
+	}
+	var allocs bytes.Buffer
+	if err := pprof.Lookup("allocs").WriteTo(&allocs, 0); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	err := errors.Join(
+		os.MkdirAll(o.Profiles, 0o755),
+		os.WriteFile(filepath.Join(o.Profiles, "cpu.pprof"), cpu, 0o644),
+		os.WriteFile(filepath.Join(o.Profiles, "allocs.pprof"), allocs.Bytes(), 0o644),
+	)
+	if err != nil {
+		return fmt.Errorf("bench: keeping the profiles: %w", err)
+	}
+	return nil
 }

@@ -54,6 +54,7 @@ type Total struct {
 	OurAllocPerFlow  float64 `json:"our_alloc_bytes_per_flow"`
 	PeakMemory       int64   `json:"peak_memory_bytes"`
 	WrittenPerInByte float64 `json:"written_bytes_per_input_byte"`
+	StoredPerInByte  float64 `json:"stored_bytes_per_input_byte,omitempty"` // on the brokers' disks, as compressed
 	Alerts           int     `json:"alert_records"`
 	LargestTable     float64 `json:"table_bytes_at_end"`
 }
@@ -73,12 +74,14 @@ type OwnerCost struct {
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
 }
 
-// TopicCost is what was produced to one topic, before compression.
+// TopicCost is what was produced to one topic, before compression, and what of
+// it is stored.
 type TopicCost struct {
 	Topic     string  `json:"topic"`
 	Records   float64 `json:"records"`
 	Bytes     float64 `json:"bytes"`
 	PerInByte float64 `json:"per_input_byte"`
+	Stored    int64   `json:"stored_bytes,omitempty"` // one replica, as compressed; 0: the broker does not tell
 }
 
 // Delay is a distribution in seconds.
@@ -142,8 +145,11 @@ func (r *run) topics(out *Result) {
 	}
 	in := float64(out.Total.InputBytes)
 	for _, topic := range byValue(bytes) {
-		out.Topics = append(out.Topics, TopicCost{topic, records[topic], bytes[topic], bytes[topic] / in})
+		out.Topics = append(out.Topics, TopicCost{topic, records[topic], bytes[topic], bytes[topic] / in, r.stored[topic]})
 		out.Total.WrittenPerInByte += bytes[topic] / in
+	}
+	for _, n := range r.stored {
+		out.Total.StoredPerInByte += float64(n) / in
 	}
 }
 
@@ -199,6 +205,9 @@ func (r *Result) WriteTable(w io.Writer) error {
 	fmt.Fprintf(tw, "allocated\t%.0f bytes a flow, %.0f of them by our own code\n", t.AllocPerFlow, t.OurAllocPerFlow)
 	fmt.Fprintf(tw, "peak memory\t%d MiB\n", t.PeakMemory>>20)
 	fmt.Fprintf(tw, "written\t%.2f bytes per input byte, before compression\n", t.WrittenPerInByte)
+	if t.StoredPerInByte > 0 {
+		fmt.Fprintf(tw, "stored\t%.2f bytes per input byte, on the brokers' disks\n", t.StoredPerInByte)
+	}
 	if r.Alert != nil {
 		fmt.Fprintf(tw, "alert delay\tp50 %.3f s, p99 %.3f s over %d probes\n", r.Alert.P50, r.Alert.P99, r.Alert.N)
 	}
@@ -210,9 +219,9 @@ func (r *Result) WriteTable(w io.Writer) error {
 	for _, o := range r.Owners {
 		fmt.Fprintf(tw, "%s\t%.0f %%\t%.1f\n", o.Owner, 100*o.Share, o.AllocPerFlow)
 	}
-	fmt.Fprintf(tw, "\ntopic\trecords\tMB\tper input byte\n")
+	fmt.Fprintf(tw, "\ntopic\trecords\tMB\tper input byte\tMB stored\n")
 	for _, c := range r.Topics {
-		fmt.Fprintf(tw, "%s\t%.0f\t%.1f\t%.3f\n", c.Topic, c.Records, c.Bytes/1e6, c.PerInByte)
+		fmt.Fprintf(tw, "%s\t%.0f\t%.1f\t%.3f\t%.1f\n", c.Topic, c.Records, c.Bytes/1e6, c.PerInByte, float64(c.Stored)/1e6)
 	}
 	fmt.Fprintf(tw, "\ncommit of\tp50 s\tp99 s\n")
 	for _, name := range slices.Sorted(maps.Keys(r.Commit)) {

@@ -7,9 +7,11 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -31,6 +33,8 @@ type Options struct {
 	Pipeline pipeline.Config
 	// Broker describes the broker, for the header.
 	Broker string
+	// Profiles is a directory for the run's cpu.pprof and allocs.pprof; "" writes none.
+	Profiles string
 	// Progress is told now and then what has been given.
 	Progress func(given int64, rate float64)
 }
@@ -58,8 +62,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	cpuSeconds, allocBytes := processCPU()-cpu, heapAllocs()-allocs
+	if err := r.store(ctx); err != nil {
+		return nil, err
+	}
 	after, err := allocProfile()
 	if err != nil {
+		return nil, err
+	}
+	if err := o.keepProfiles(raw); err != nil {
 		return nil, err
 	}
 	shares, err := readProfile(raw, "cpu")
@@ -79,6 +89,7 @@ type run struct {
 	mu           sync.Mutex
 	delays       []time.Duration
 	alerts       int
+	stored       map[string]int64 // bytes on the brokers' disks, by topic
 }
 
 func (r *run) drive(ctx context.Context) error {
@@ -158,6 +169,46 @@ func (r *run) readAlerts(ctx context.Context) error {
 				r.delays = append(r.delays, d)
 			}
 		})
+	}
+	return nil
+}
+
+// store asks the brokers how many bytes the run's topics take on disk, one
+// replica each: what was produced, as compressed. Brokers that can not tell
+// leave it out.
+func (r *run) store(ctx context.Context) error {
+	opts, err := r.o.Pipeline.Detect.Kafka.Opts()
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	dirs, err := kadm.NewClient(cl).DescribeAllLogDirs(ctx, nil)
+	if err != nil {
+		return nil //nolint:nilerr // the figure is left out
+	}
+	r.stored = map[string]int64{}
+	prefix := r.o.Pipeline.Detect.Pipeline.Prefix
+	type partition struct {
+		topic string
+		n     int32
+	}
+	most := map[partition]int64{}
+	dirs.Each(func(d kadm.DescribedLogDir) {
+		d.Topics.Each(func(p kadm.DescribedLogDirPartition) {
+			if strings.HasPrefix(p.Topic, prefix) {
+				at := partition{p.Topic, p.Partition}
+				most[at] = max(most[at], p.Size)
+			}
+		})
+	})
+	for p, n := range most {
+		r.stored[p.topic] += n
 	}
 	return nil
 }
