@@ -15,7 +15,7 @@ const rowClasses = 11
 
 // keepParts bounds how many parts wait for reuse: what a flood needed once is
 // given back to the garbage collector.
-const keepParts = 1 << 12
+const keepParts = 1 << 15
 
 // part returns an empty part whose rows come from m.
 func (m *memory) part() *Part {
