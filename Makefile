@@ -17,7 +17,7 @@ build: ## build the four programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/flowstitch ./services/...
 
 .PHONY: test
-test: lint test-race k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
+test: lint vulncheck test-race k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
 
 .PHONY: test-race
 test-race: ## all tests with the race detector, real components where they can be had
@@ -32,6 +32,10 @@ lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
 	go run $(GOLANGCI) run --allow-parallel-runners ./...
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what we depend on
+	$(SHELL) hack/vulncheck.sh
 
 .PHONY: bench
 bench: ## benchmarks with the ratio to their baselines
