@@ -49,7 +49,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 .PHONY: eval
 eval: ## judge the detectors on labelled traffic and write docs/evaluation.md
-	FLOWSTITCH_EVAL_WRITE=1 go test ./pkg/eval -run TestEvaluation -count=1 -v
+	FLOWSTITCH_EVAL_WRITE=1 go test ./pkg/eval -run "TestEvaluation|TestGenerated" -count=1 -timeout 20m -v
 
 .PHONY: kafka
 kafka: ## a local Apache Kafka on 127.0.0.1:9092, on a JVM with jars from Maven

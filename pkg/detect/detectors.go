@@ -1,14 +1,16 @@
 package detect
 
+import "slices"
+
 // Detectors returns every detector of the project, with the thresholds of set.
 func Detectors(set *Settings) []Detector {
-	base := detectorsOf(&set.Tuning)
+	base := detectorsOf(&set.Tuning, set.Disabled)
 	if len(set.Overrides) == 0 {
 		return base
 	}
 	byNet := make([][]Detector, len(set.Overrides))
 	for i := range set.Overrides {
-		byNet[i] = detectorsOf(&set.Overrides[i].Tuning)
+		byNet[i] = detectorsOf(&set.Overrides[i].Tuning, set.Disabled)
 	}
 	for i := range base {
 		d := overridden{Detector: base[i], set: set}
@@ -20,13 +22,13 @@ func Detectors(set *Settings) []Detector {
 	return base
 }
 
-func detectorsOf(t *Tuning) []Detector {
+func detectorsOf(t *Tuning, disabled []string) []Detector {
 	return []Detector{
 		callout{t.Callout},
 		beacon{t.Beacon},
 		icmpErrors{t.Crafted.Every},
 		excess{t.Excess},
-		scan{t: t.Scan},
+		scan{t: t.Scan, alone: slices.Contains(disabled, "crafted-probe")},
 		scan{t: t.Scan, sweep: true},
 		brute{t.Brute},
 		data{t.Data},

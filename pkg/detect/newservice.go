@@ -16,8 +16,8 @@ type ServiceTuning struct {
 	Learn  int64 `yaml:"learn_seconds"`
 	Forget int64 `yaml:"forget_seconds"`
 	// Settle is for how many seconds it must have been seen before a new
-	// service at an unusual port means something that AtOnce clients use
-	// within a pane. Usual are the ports at which a young address may well
+	// service at an unusual port means something once AtOnce clients have
+	// used it on that day. Usual are the ports at which a young address may well
 	// serve what just nobody asked for yet.
 	Settle int64    `yaml:"settle_seconds"`
 	AtOnce int64    `yaml:"at_once"`
@@ -73,6 +73,7 @@ type freshService struct {
 	clients  window.Set
 	sessions int64
 	first    flow.Time
+	young    bool // the address was: told of from AtOnce clients on
 }
 
 // Early implements State.
@@ -96,10 +97,10 @@ func (s *serviceState) Final(p *Pane, r Reporter) {
 		} else if row.HasSet && row.Set.Count() >= s.d.t.Clients && !s.serves.has(h) {
 			isNew = !s.asked.see(h, p.Start)
 		}
-		if isNew && s.grown(p, row, young) && len(s.fresh) < maxTargets {
+		if isNew && s.matters(p, row, young) && len(s.fresh) < maxTargets {
 			s.fresh = append(s.fresh, freshService{
 				key: row.Key, day: p.Start.Floor(day), served: row.Counts.Answered > 0,
-				clients: window.NewSet(rowPorts), first: row.Counts.First,
+				clients: window.NewSet(rowPorts), first: row.Counts.First, young: young,
 			})
 		}
 		s.tell(p, row, r)
@@ -108,14 +109,10 @@ func (s *serviceState) Final(p *Pane, r Reporter) {
 	s.asked.forget(p.Start.Add(-s.d.t.Forget))
 }
 
-// grown reports whether the address is known for long enough for a new service
-// to mean something.
-func (s *serviceState) grown(p *Pane, row *Row, young bool) bool {
-	if !young {
-		return true
-	}
-	return p.Start >= s.serves.first.Add(s.d.t.Settle) && row.HasSet && row.Set.Count() >= s.d.t.AtOnce &&
-		row.Counts.Answered > 0 && !slices.Contains(s.d.t.Usual, row.Key.Port)
+// matters reports whether the address is known for long enough for a new
+// service to mean something, be it only once enough clients have used it.
+func (s *serviceState) matters(p *Pane, row *Row, young bool) bool {
+	return !young || p.Start >= s.serves.first.Add(s.d.t.Settle) && row.Counts.Answered > 0 && !slices.Contains(s.d.t.Usual, row.Key.Port)
 }
 
 func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
@@ -128,6 +125,9 @@ func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
 	x.served = x.served || row.Counts.Answered > 0
 	if row.HasSet {
 		x.clients.Merge(row.Set)
+	}
+	if x.young && x.clients.Count() < s.d.t.AtOnce {
+		return
 	}
 	what := service(row.Key.Protocol, row.Key.Port)
 	f := &Finding{Weight: uint64(x.sessions)}
@@ -160,7 +160,7 @@ func (s *serviceState) AppendTo(b []byte) []byte {
 	for i := range s.fresh {
 		x := &s.fresh[i]
 		b = window.AppendBool(window.AppendInt(appendKey(b, x.key), int64(x.day)), x.served)
-		b = x.clients.AppendTo(window.AppendInt(window.AppendInt(b, x.sessions), int64(x.first)))
+		b = x.clients.AppendTo(window.AppendBool(window.AppendInt(window.AppendInt(b, x.sessions), int64(x.first)), x.young))
 	}
 	return b
 }
@@ -171,7 +171,7 @@ func (s *serviceState) Restore(r *window.Reader) {
 	s.asked.restore(r)
 	for range r.Len() {
 		x := freshService{key: readKey(r), day: flow.Time(r.Varint()), served: r.Bool(), sessions: r.Varint()}
-		x.first = flow.Time(r.Varint())
+		x.first, x.young = flow.Time(r.Varint()), r.Bool()
 		x.clients = window.ReadSet(r)
 		s.fresh = append(s.fresh, x)
 	}

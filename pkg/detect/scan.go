@@ -52,6 +52,7 @@ func defaultScan() ScanTuning {
 type scan struct {
 	t     ScanTuning
 	sweep bool
+	alone bool // crafted-probe is disabled: the roll-up names its sources, too
 }
 
 func (d scan) Spec() Spec {
@@ -348,7 +349,7 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 	s.in.roll(p.Start)
 	added := false
 	for _, row := range p.Set(Caller).Rows() {
-		if row.Counts.Failed == 0 || isICMP(row.Key.Protocol) || row.Ours {
+		if row.Counts.Failed == 0 || isICMP(row.Key.Protocol) || row.Ours || s.elsewhere(row) {
 			continue
 		}
 		s.in.add(p.Entity, row, row.Counts.Sessions)
@@ -372,6 +373,14 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 		count("sessions", "sessions", float64(s.in.sessions), 1),
 	}
 	r.Raise(f)
+}
+
+// elsewhere reports whether a source has a finding that says more of it than the
+// roll-up does: that of crafted-probe, or a scan of its own. One cause is one
+// finding.
+func (s *scanState) elsewhere(row *Row) bool {
+	return !s.d.alone && row.Counts.Bare > 0 ||
+		row.HasSet && row.Set.Count() >= s.d.t.Ports && row.Counts.Failed >= s.d.t.Ports && row.Counts.Answered == 0
 }
 
 // AppendTo implements State.

@@ -150,18 +150,7 @@ func told(t *testing.T, version string) {
 const marker = "<!-- written by make eval -->\n"
 
 func write(t *testing.T, results []Result) {
-	path := filepath.Join("..", "..", "docs", "evaluation.md")
-	old, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, _, found := strings.Cut(string(old), marker)
-	if !found {
-		t.Fatalf("%s has no line %q", path, marker)
-	}
-	if err := os.WriteFile(path, []byte(head+marker+"\n"+Table(results)+"\n"+Volumes(results)), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeSection(t, marker, Table(results)+"\n"+Volumes(results))
 }
 
 // validate holds every statement against the strict OCSF schema and the ECS

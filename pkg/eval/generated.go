@@ -218,3 +218,24 @@ func (p *Pipeline) Confirmed() []Statement {
 	})
 	return out
 }
+
+// GeneratedHeader is the head of the table of generated scenarios.
+const GeneratedHeader = `| scenario | sessions a second | workstations | records | attacks found | missed | findings | false above Informational |
+|---|---:|---:|---:|---:|---|---:|---:|`
+
+// Row is one line of the table.
+func (g *Generated) Row() string {
+	desks := 0
+	for _, h := range g.Scenario.Hosts {
+		if h.Role == gen.RoleWorkstation {
+			desks++
+		}
+	}
+	found := "-"
+	if len(g.Scenario.Attacks) > 0 {
+		found = fmt.Sprintf("%d of %d", len(g.Found), len(g.Found)+len(g.Missed))
+	}
+	missed := cmp.Or(strings.Join(g.Missed, ", "), "-")
+	return fmt.Sprintf("| %s | %v | %d | %d | %s | %s | %d | %d |",
+		g.Name(), g.Scenario.Rate, desks, g.Pipeline.Records, found, missed, g.Findings, len(g.False))
+}

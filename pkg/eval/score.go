@@ -14,7 +14,7 @@ import (
 type Score struct {
 	Detector string // "" for all
 	Found    int    // attackers named, of those that it is there to find
-	Missed   int
+	Missed   int    // by it and by every other that is there to find them
 	// False are sources that it names at Low severity or above and that no
 	// truth knows, as attacker or as victim.
 	False    []flow.Addr
@@ -30,7 +30,7 @@ type Score struct {
 func aims(kind string) []string {
 	switch {
 	case strings.HasPrefix(kind, "port_scan_vertical"):
-		return []string{"port-scan"}
+		return []string{"port-scan", "crafted-probe"}
 	case strings.HasPrefix(kind, "port_scan_horizontal"):
 		return []string{"host-sweep"}
 	case strings.HasPrefix(kind, "nmap"):
@@ -42,7 +42,7 @@ func aims(kind string) []string {
 	case kind == "icmp_probe":
 		return []string{"inbound-icmp-errors"}
 	case kind == "probe", kind == "repeated_attempts_one_port":
-		return []string{"port-scan"}
+		return []string{"port-scan", "crafted-probe"} // whichever says more of it
 	}
 	return nil
 }
@@ -101,6 +101,9 @@ func judge(id string, truth []Truth, said []Statement) Score {
 			continue
 		}
 		at, found := firstNamed(id, t, said)
+		if !found && id != "" && slices.ContainsFunc(aims(t.Kind), func(other string) bool { _, by := firstNamed(other, t, said); return by }) {
+			continue // another of those that are there to find it did
+		}
 		if !found {
 			s.Missed++
 			s.Lost = append(s.Lost, *t)
