@@ -15,8 +15,9 @@ type OwnersConfig struct {
 	// addresses are not. The most specific of both decides; an address in none
 	// is ours when an interface has shown it to be its own.
 	Own, Foreign []netip.Prefix
-	// MaxInterfaces bounds the memory, about 300 bytes each; the interface
-	// unseen for longest is forgotten first. Default 65,536.
+	// MaxInterfaces bounds the memory, about 350 bytes each; the interface
+	// unseen for longest, to the hour of event time, is forgotten first.
+	// Default 65,536.
 	MaxInterfaces int
 	// MinRecords and MinPeers are the evidence asked for: so many records with
 	// the address on one side, against so many different other addresses.
@@ -33,6 +34,10 @@ const (
 	DefaultMinPeers      = 3
 	maxPeers             = 4
 )
+
+// maxInterfaceID bounds the names that are learned from, in bytes: AWS's have at
+// most 63, and a name is kept with what is known of it.
+const maxInterfaceID = 256
 
 // Owners learns which addresses are ours: an interface's primary private
 // address is on one side of ALL its records, since AWS writes it in place of
@@ -51,6 +56,9 @@ type Owners struct {
 	// head and tail of the list of interfaces, by last use; -1 is none.
 	head, tail int32
 	addrs      map[flow.Addr]int32 // owned addresses, and by how many interfaces
+	moves      uint64              // of interfaces to the head, so far
+	changed    []int32             // places that Changes has to tell of
+	forgotten  []string            // and interfaces
 }
 
 // owner is what is known of one interface. It has a candidate of each family,
@@ -59,6 +67,9 @@ type owner struct {
 	id         string
 	fam        [2]candidates // IPv4, IPv6
 	prev, next int32
+	moved      uint64 // the move that made it the head
+	hour       int64  // of event time in which that was
+	dirty      bool   // it is in Owners.changed
 }
 
 // candidates are the addresses that have been on one side of all records so far.
@@ -104,6 +115,7 @@ func NewOwners(c OwnersConfig) (*Owners, error) {
 func (o *Owners) clear() {
 	o.index, o.addrs = make(map[string]int32), make(map[flow.Addr]int32)
 	o.list, o.head, o.tail = nil, -1, -1
+	o.moves, o.changed, o.forgotten = 0, nil, nil
 }
 
 // Len is the number of interfaces known.
@@ -161,27 +173,36 @@ func (o *Owners) Stamp(r *flow.Record) {
 // have no primary address.
 func (o *Owners) learn(r *flow.Record) flow.Addr {
 	id := r.InterfaceID
-	if id == "" || strings.HasPrefix(id, "tgw-") || !r.Src.Addr.IsValid() || !r.Dst.Addr.IsValid() {
+	if id == "" || len(id) > maxInterfaceID || strings.HasPrefix(id, "tgw-") || !r.Src.Addr.IsValid() || !r.Dst.Addr.IsValid() {
 		return flow.Addr{}
 	}
 	i, ok := o.index[id]
 	if !ok {
 		i = o.insert(id)
 	}
-	o.touch(i)
+	o.touch(i, r.End)
 	family := 0
 	if !r.Src.Addr.Is4() {
 		family = 1
 	}
 	c := &o.list[i].fam[family]
-	before, was := c.addr[0], c.state
+	before := *c
 	c.observe(r, &o.cfg)
-	switch {
-	case was != learnOwned && c.state == learnOwned:
-		o.addrs[c.addr[0]]++
-	case was == learnOwned && c.state != learnOwned:
-		o.release(before)
+	if *c == before {
+		return c.owned()
 	}
+	o.change(i)
+	switch {
+	case before.state != learnOwned && c.state == learnOwned:
+		o.addrs[c.addr[0]]++
+	case before.state == learnOwned && c.state != learnOwned:
+		o.release(before.addr[0])
+	}
+	return c.owned()
+}
+
+// owned returns the interface's own address, or the zero Addr.
+func (c *candidates) owned() flow.Addr {
 	if c.state == learnOwned {
 		return c.addr[0]
 	}
@@ -203,7 +224,9 @@ func (c *candidates) observe(r *flow.Record, cfg *OwnersConfig) {
 	case c.records == 0:
 		c.addr = [2]flow.Addr{src, dst}
 	}
-	if c.records < 1<<31 {
+	// Counting stops when there are enough, so that an interface of which all
+	// is known does not change any more.
+	if c.records < uint32(cfg.MinRecords) {
 		c.records++
 	}
 	c.narrow(r)

@@ -1,10 +1,12 @@
 package flowlog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -24,17 +26,34 @@ func (o *Owners) insert(id string) int32 {
 			}
 		}
 		delete(o.index, old.id)
+		o.forgotten = append(o.forgotten, old.id)
 	} else {
 		o.list = append(o.list, owner{})
 	}
 	id = strings.Clone(id)
-	o.list[i] = owner{id: id, prev: -1, next: -1}
+	// A place that Changes has to tell of stays on its list.
+	o.list[i] = owner{id: id, prev: -1, next: -1, dirty: o.list[i].dirty}
 	o.index[id] = i
 	return i
 }
 
-// touch moves an interface to the head.
-func (o *Owners) touch(i int32) {
+// touch moves an interface to the head, once in an hour of event time: each
+// move is a change. Records lie within some minutes of each other, so that an
+// earlier hour is no news unless it is far earlier.
+func (o *Owners) touch(i int32, at flow.Time) {
+	const hour = 3600 // seconds
+	e, now := &o.list[i], int64(at)/hour
+	if e.moved > 0 && (now == e.hour || now == e.hour-1) {
+		return
+	}
+	o.moves++
+	e.moved, e.hour = o.moves, now
+	o.lead(i)
+	o.change(i)
+}
+
+// lead makes an interface the head of the list.
+func (o *Owners) lead(i int32) {
 	if o.head == i {
 		return
 	}
@@ -64,21 +83,49 @@ func (o *Owners) unlink(i int32) {
 	e.prev, e.next = -1, -1
 }
 
-// ownersVersion is the first byte of a snapshot.
+// ownersVersion is the first byte of an interface's state.
 const ownersVersion = 1
 
-// AppendSnapshot appends all that was learned, interfaces by last use: the same
-// history gives the same bytes.
-func (o *Owners) AppendSnapshot(b []byte) []byte {
-	b = append(b, ownersVersion)
-	b = binary.AppendUvarint(b, uint64(len(o.list)))
-	for i := o.tail; i >= 0; i = o.list[i].prev {
-		e := &o.list[i]
-		b = binary.AppendUvarint(b, uint64(len(e.id)))
-		b = append(b, e.id...)
-		for f := range e.fam {
-			b = e.fam[f].append(b)
+// OwnerState is what [Owners] knows of one interface.
+type OwnerState struct {
+	Interface string
+	State     []byte
+}
+
+// Changes calls f for every interface of which something else is known than at
+// the last call, with a nil State for one that was forgotten. The bytes are
+// valid during the call only. All that was told since the beginning, the last
+// word on each interface, is what [Owners.Restore] takes.
+func (o *Owners) Changes(f func(OwnerState)) {
+	for _, id := range o.forgotten {
+		if _, again := o.index[id]; !again {
+			f(OwnerState{Interface: id})
 		}
+	}
+	var b []byte
+	for _, i := range o.changed {
+		e := &o.list[i]
+		e.dirty = false
+		b = e.append(b[:0])
+		f(OwnerState{Interface: e.id, State: b})
+	}
+	o.changed, o.forgotten = o.changed[:0], o.forgotten[:0]
+}
+
+// change puts an interface on the list of those that Changes tells of.
+func (o *Owners) change(i int32) {
+	if e := &o.list[i]; !e.dirty {
+		e.dirty = true
+		o.changed = append(o.changed, i)
+	}
+}
+
+func (e *owner) append(b []byte) []byte {
+	b = append(b, ownersVersion)
+	b = binary.AppendUvarint(b, e.moved)
+	b = binary.AppendVarint(b, e.hour)
+	for f := range e.fam {
+		b = e.fam[f].append(b)
 	}
 	return b
 }
@@ -110,47 +157,50 @@ func (c *candidates) append(b []byte) []byte {
 	return b
 }
 
-// errSnapshot reports bytes that AppendSnapshot did not write.
-var errSnapshot = errors.New("flowlog: not a snapshot of owners; it is damaged or of another version")
-
-// Restore replaces what is known by a snapshot. On an error nothing is known.
-// Where the bound on interfaces has become smaller, those used last are kept.
-func (o *Owners) Restore(b []byte) error {
+// Restore replaces what is known by the states, in any order. On an error nothing
+// is known. Where the bound on interfaces has become smaller, those used last are
+// kept, and the next Changes tells of the others.
+func (o *Owners) Restore(states []OwnerState) error {
 	o.clear()
-	if err := o.restore(&cursor{b: b}); err != nil {
-		o.clear()
-		return err
+	list := make([]owner, len(states))
+	for i, s := range states {
+		e := &list[i]
+		e.id = s.Interface
+		if !e.read(s.State) {
+			return fmt.Errorf("flowlog: what was learned of interface %q is damaged or of another version", s.Interface)
+		}
+	}
+	slices.SortFunc(list, func(a, b owner) int {
+		return cmp.Or(cmp.Compare(a.moved, b.moved), cmp.Compare(a.id, b.id))
+	})
+	for k := range list {
+		e := &list[k]
+		if _, twice := o.index[e.id]; twice || e.id == "" {
+			o.clear()
+			return fmt.Errorf("flowlog: interface %q is told of twice, or has no name", e.id)
+		}
+		i := o.insert(e.id)
+		o.list[i].fam, o.list[i].moved, o.list[i].hour = e.fam, e.moved, e.hour
+		o.lead(i)
+		o.moves = e.moved
+		for f := range e.fam {
+			if e.fam[f].state == learnOwned {
+				o.addrs[e.fam[f].addr[0]]++
+			}
+		}
 	}
 	return nil
 }
 
-func (o *Owners) restore(r *cursor) error {
-	if r.byte() != ownersVersion {
-		return errSnapshot
+// read reads what append wrote.
+func (e *owner) read(b []byte) bool {
+	r := cursor{b: b}
+	version := r.byte()
+	e.moved, e.hour = r.uvarint(), r.varint()
+	for f := range e.fam {
+		e.fam[f].read(&r)
 	}
-	n := r.uvarint()
-	for range n {
-		id := string(r.take(r.uvarint()))
-		var fam [2]candidates
-		for f := range fam {
-			fam[f].read(r)
-		}
-		if _, twice := o.index[id]; r.bad || twice || id == "" {
-			return errSnapshot
-		}
-		i := o.insert(id)
-		o.list[i].fam = fam
-		o.touch(i)
-		for f := range fam {
-			if fam[f].state == learnOwned {
-				o.addrs[fam[f].addr[0]]++
-			}
-		}
-	}
-	if r.bad || len(r.b) > 0 {
-		return errSnapshot
-	}
-	return nil
+	return version == ownersVersion && !r.bad && len(r.b) == 0
 }
 
 func (c *candidates) read(r *cursor) {
@@ -172,7 +222,7 @@ func (c *candidates) read(r *cursor) {
 	}
 }
 
-// cursor reads a snapshot; after damage it gives zeros and bad is set.
+// cursor reads saved state; after damage it gives zeros and bad is set.
 type cursor struct {
 	b   []byte
 	bad bool
@@ -197,6 +247,16 @@ func (r *cursor) byte() byte {
 
 func (r *cursor) uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *cursor) varint() int64 {
+	v, n := binary.Varint(r.b)
 	if n <= 0 {
 		r.bad, r.b = true, nil
 		return 0

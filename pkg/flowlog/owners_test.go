@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -157,13 +158,17 @@ func TestOwnersBounded(t *testing.T) {
 	o := mustOwners(t, OwnersConfig{MaxInterfaces: 3})
 	learn := func(n int) {
 		for i := range 8 {
-			o.Stamp(seen(fmt.Sprintf("eni-%d", n), fmt.Sprintf("10.0.0.%d", n), fmt.Sprintf("192.0.2.%d", i)))
+			r := seen(fmt.Sprintf("eni-%d", n), fmt.Sprintf("10.0.0.%d", n), fmt.Sprintf("192.0.2.%d", i))
+			r.End = flow.Time(n * 3600)
+			o.Stamp(r)
 		}
 	}
 	for n := range 10 {
 		learn(n)
 		if n > 0 {
-			o.Stamp(seen("eni-0", "10.0.0.0", "192.0.2.1")) // stays in use
+			r := seen("eni-0", "10.0.0.0", "192.0.2.1") // stays in use
+			r.End = flow.Time(n * 3600)
+			o.Stamp(r)
 		}
 	}
 	if o.Len() != 3 || !o.Owned(flow.MustAddr("10.0.0.0")) || !o.Owned(flow.MustAddr("10.0.0.9")) || o.Owned(flow.MustAddr("10.0.0.5")) {
@@ -174,57 +179,135 @@ func TestOwnersBounded(t *testing.T) {
 	}
 }
 
-// A restored structure stamps like the one that was saved, and a snapshot is a
-// function of the history.
-func TestOwnersSnapshot(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, _ := NewOwners(OwnersConfig{MaxInterfaces: 4, MinRecords: 3, MinPeers: 2})
-		b, _ := NewOwners(OwnersConfig{MaxInterfaces: 4, MinRecords: 3, MinPeers: 2})
-		draw := func() *flow.Record {
-			r := seen(fmt.Sprintf("eni-%d", rapid.IntRange(0, 6).Draw(t, "eni")),
-				rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.1", "192.0.2.2", "2001:db8::1"}).Draw(t, "src"),
-				rapid.SampledFrom([]string{"10.0.0.1", "192.0.2.3", "192.0.2.4", "2001:db8::2"}).Draw(t, "dst"))
-			r.Direction = flow.Direction(rapid.IntRange(0, 2).Draw(t, "direction"))
-			return r
-		}
-		for range rapid.IntRange(0, 60).Draw(t, "before") {
-			a.Stamp(draw())
-		}
-		snap := a.AppendSnapshot(nil)
-		if err := b.Restore(snap); err != nil {
-			t.Fatal(err)
-		}
-		if again := b.AppendSnapshot(nil); !bytes.Equal(again, snap) {
-			t.Fatalf("snapshot of the restored differs:\n%x\n%x", snap, again)
-		}
-		for range 30 {
-			r := draw()
-			q := *r
-			a.Stamp(r)
-			b.Stamp(&q)
-			if r.Owned != q.Owned || r.Direction != q.Direction {
-				t.Fatalf("%+v against %+v", r, q)
-			}
-		}
-		if !bytes.Equal(a.AppendSnapshot(nil), b.AppendSnapshot(nil)) {
-			t.Fatal("snapshots drift apart")
+// saved is a ledger of what Changes has told.
+type saved map[string][]byte
+
+func (s saved) take(o *Owners) (n int) {
+	o.Changes(func(c OwnerState) {
+		n++
+		if c.State == nil {
+			delete(s, c.Interface)
+		} else {
+			s[c.Interface] = bytes.Clone(c.State)
 		}
 	})
+	return n
+}
+
+func (s saved) states() (out []OwnerState) {
+	for id, state := range s {
+		out = append(out, OwnerState{id, state})
+	}
+	return out
+}
+
+// dump writes all that is known, interfaces by last use.
+func dump(o *Owners) (b []byte) {
+	for i := o.tail; i >= 0; i = o.list[i].prev {
+		b = o.list[i].append(append(b, o.list[i].id...))
+	}
+	return fmt.Appendf(b, "%v", o.addrs)
+}
+
+// At any commit, what the changes so far amount to is all that is known, to the
+// byte, and a structure restored from it stamps like the one that was lost.
+func TestOwnersRecovery(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := OwnersConfig{MaxInterfaces: 4, MinRecords: 3, MinPeers: 2}
+		a, _ := NewOwners(cfg)
+		ledger := saved{}
+		for range rapid.IntRange(1, 12).Draw(t, "commits") {
+			b, _ := NewOwners(cfg)
+			if err := b.Restore(ledger.states()); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(dump(a), dump(b)) {
+				t.Fatalf("restored:\n%q\nlost:\n%q", dump(b), dump(a))
+			}
+			for range rapid.IntRange(0, 20).Draw(t, "records") {
+				r := drawSeen(t)
+				q := *r
+				a.Stamp(r)
+				b.Stamp(&q)
+				if r.Owned != q.Owned || r.Direction != q.Direction {
+					t.Fatalf("%+v against %+v", r, q)
+				}
+			}
+			if !bytes.Equal(dump(a), dump(b)) {
+				t.Fatal("they drift apart")
+			}
+			if rapid.Bool().Draw(t, "crash") {
+				a = b
+			}
+			ledger.take(a)
+		}
+	})
+}
+
+func drawSeen(t *rapid.T) *flow.Record {
+	r := seen(fmt.Sprintf("eni-%d", rapid.IntRange(0, 6).Draw(t, "eni")),
+		rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.1", "192.0.2.2", "2001:db8::1"}).Draw(t, "src"),
+		rapid.SampledFrom([]string{"10.0.0.1", "192.0.2.3", "192.0.2.4", "2001:db8::2"}).Draw(t, "dst"))
+	r.Direction = flow.Direction(rapid.IntRange(0, 2).Draw(t, "direction"))
+	r.End = flow.Time(rapid.IntRange(-1, 4).Draw(t, "hour") * 3600)
+	return r
+}
+
+// An interface of which all is known is told of once an hour, whatever it sends.
+func TestOwnersChangesAreFew(t *testing.T) {
+	o := mustOwners(t, OwnersConfig{})
+	ledger, told := saved{}, 0
+	for i := range 7200 {
+		r := seen("eni-1", "10.0.0.5", fmt.Sprintf("203.0.113.%d", i%200+1))
+		r.End = flow.Time(1_700_000_000 + i - i%3*60) // out of order by two minutes
+		o.Stamp(r)
+		told += ledger.take(o)
+	}
+	if told > 8+3 {
+		t.Errorf("%d changes", told)
+	}
+	o.Stamp(seen(strings.Repeat("x", maxInterfaceID+1), "10.0.0.5", "10.0.0.6"))
+	if o.Len() != 1 {
+		t.Error("a name without an end is learned from")
+	}
+}
+
+// Under a smaller bound the interfaces used last are kept, and the others are
+// taken out of the ledger.
+func TestOwnersRestoreUnderASmallerBound(t *testing.T) {
+	o, ledger := mustOwners(t, OwnersConfig{}), saved{}
+	for i := range 6 {
+		o.Stamp(seen(fmt.Sprintf("eni-%d", i), "10.0.0.5", "10.0.0.6"))
+	}
+	ledger.take(o)
+	small := mustOwners(t, OwnersConfig{MaxInterfaces: 2})
+	if err := small.Restore(ledger.states()); err != nil {
+		t.Fatal(err)
+	}
+	ledger.take(small)
+	if len(ledger) != 2 || ledger["eni-4"] == nil || ledger["eni-5"] == nil {
+		t.Errorf("%d interfaces are left", len(ledger))
+	}
+	if err := small.Restore([]OwnerState{{"eni-4", ledger["eni-4"]}, {"eni-4", ledger["eni-5"]}}); err == nil || small.Len() != 0 {
+		t.Errorf("an interface told of twice: %v, %d known", err, small.Len())
+	}
 }
 
 func FuzzOwnersRestore(f *testing.F) {
 	o := mustOwners(f, OwnersConfig{MinRecords: 1, MinPeers: 1})
 	o.Stamp(seen("eni-1", "10.0.0.1", "10.0.0.2"))
 	o.Stamp(seen("eni-1", "10.0.0.1", "10.0.0.3"))
-	f.Add(o.AppendSnapshot(nil))
+	o.Changes(func(c OwnerState) { f.Add(bytes.Clone(c.State)) })
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o := mustOwners(t, OwnersConfig{})
-		if err := o.Restore(b); err != nil && o.Len() != 0 {
+		if err := o.Restore([]OwnerState{{"eni-1", b}}); err != nil && o.Len() != 0 {
 			t.Fatal("an error must leave nothing")
 		}
 		o.Stamp(seen("eni-1", "10.0.0.1", "10.0.0.2"))
-		if err := o.Restore(o.AppendSnapshot(nil)); err != nil {
+		ledger := saved{}
+		ledger.take(o)
+		if err := o.Restore(ledger.states()); err != nil {
 			t.Fatal(err)
 		}
 	})

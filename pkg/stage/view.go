@@ -19,7 +19,8 @@ import (
 // what slots that others own have committed: for ingest, the checkpoints of a
 // shard's parents. It sees committed records only, and none of the stage's own.
 type LedgerView struct {
-	st *Stage
+	st       *Stage
+	prefixes []string
 
 	mu      sync.Mutex
 	records map[string]viewed
@@ -32,9 +33,10 @@ type viewed struct {
 	at time.Time // append time
 }
 
-// NewLedgerView returns the view of st's ledger; Run makes it follow.
-func NewLedgerView(st *Stage) *LedgerView {
-	return &LedgerView{st: st, records: map[string]viewed{}, next: map[int32]int64{}, changed: make(chan struct{})}
+// NewLedgerView returns the view of st's ledger, of the records whose names
+// begin with one of the prefixes, or of all without any; Run makes it follow.
+func NewLedgerView(st *Stage, prefixes ...string) *LedgerView {
+	return &LedgerView{st: st, prefixes: prefixes, records: map[string]viewed{}, next: map[int32]int64{}, changed: make(chan struct{})}
 }
 
 // Run follows the ledger until ctx ends and returns nil then. A broker that is
@@ -70,7 +72,7 @@ func (v *LedgerView) take(fs kgo.Fetches) {
 		r := it.Next()
 		v.next[r.Partition] = r.Offset + 1
 		name := string(r.Key)
-		if r.Attrs.IsControl() || isReserved(name) {
+		if r.Attrs.IsControl() || isReserved(name) || !v.wants(name) {
 			continue
 		}
 		// Where two slots have written a name, because what it stands for moved
@@ -86,6 +88,10 @@ func (v *LedgerView) take(fs kgo.Fetches) {
 	}
 	close(v.changed)
 	v.changed = make(chan struct{})
+}
+
+func (v *LedgerView) wants(name string) bool {
+	return len(v.prefixes) == 0 || slices.ContainsFunc(v.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // Get returns the newest record of a name.

@@ -37,7 +37,7 @@ func newStreams(ctx context.Context, cfg *Config, st *stage.Stage, tel *telemetr
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	return &streams{consumer: c, view: stage.NewLedgerView(st), tel: tel, learned: map[string]*byte{}}, nil
+	return &streams{consumer: c, view: stage.NewLedgerView(st, shard.NamePrefix), tel: tel, learned: map[string]*byte{}}, nil
 }
 
 // run lists the streams and follows the checkpoints of all slots until ctx ends.
@@ -123,7 +123,7 @@ func newKinesisFeed(src *streams, slot int, cfg *Config, report func(*batch)) (*
 	}
 	return &kinesisFeed{
 		src: src, slotN: slot, policy: src.consumer.Policy(), decoder: dec, owners: owners, scopes: scopes, report: report, b: newBatch(),
-		keptOwners: chunked{prefix: ledgerOwners}, keptPins: chunked{prefix: ledgerPins},
+		keptPins: chunked{prefix: ledgerPins},
 	}, nil
 }
 

@@ -4,22 +4,17 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 )
 
 // Names in a slot's ledger of what the slot has learned from its records: whose
 // addresses are whose, and which layouts lines have.
 const (
-	ledgerOwners = "owners/"
-	ledgerPins   = "layouts/"
+	ledgerOwner = "owner/" // and the interface
+	ledgerPins  = "layouts/"
 )
-
-// ownersEvery is how often what was learned of addresses is saved. A crash
-// makes a slot learn again what it learned since; nothing but the direction of
-// those few interfaces' sessions hangs on it.
-const ownersEvery = time.Minute
 
 // chunkSize is how many bytes of a large value one ledger record holds.
 const chunkSize = 512 << 10
@@ -69,34 +64,29 @@ func (c *chunked) load(ledger []stage.LedgerRecord) (value []byte, err error) {
 	return value, nil
 }
 
-// saveLearned saves layouts with the records that they were inferred from, so
-// that a successor reads the next payload as this slot would; what was learned
-// of addresses it saves now and then.
+// saveLearned saves what the records of this transaction have taught: layouts,
+// and what is known of an interface. So what a slot knows is always what it knew
+// at its committed position, and a successor reads and stamps the next record
+// as this slot would.
 func (f *kinesisFeed) saveLearned(tx transaction) {
 	if n := f.decoder.Pinned(); n != f.pinned {
 		f.pinned = n
 		f.keptPins.save(tx, f.decoder.AppendPins(nil))
 	}
-	switch now := time.Now(); {
-	case f.saved.IsZero(): // nothing can have been learned yet
-		f.saved = now
-	case now.Sub(f.saved) >= ownersEvery:
-		f.saved = now
-		f.keptOwners.save(tx, f.owners.AppendSnapshot(nil))
-	}
+	f.owners.Changes(func(c flowlog.OwnerState) { tx.Ledger(ledgerOwner+c.Interface, c.State) })
 }
 
 // restoreLearned takes what the predecessor had learned. Layouts that can not be
 // read, say of a newer version, are inferred anew.
 func (f *kinesisFeed) restoreLearned(ledger []stage.LedgerRecord) error {
-	known, err := f.keptOwners.load(ledger)
-	if err != nil {
-		return err
-	}
-	if len(known) > 0 {
-		if err := f.owners.Restore(known); err != nil {
-			return fmt.Errorf("ingest: the ledger's record of owned addresses of slot %d: %w", f.slotN, err)
+	var known []flowlog.OwnerState
+	for _, r := range ledger {
+		if id, ok := strings.CutPrefix(r.Name, ledgerOwner); ok && len(r.Value) > 0 {
+			known = append(known, flowlog.OwnerState{Interface: id, State: r.Value})
 		}
+	}
+	if err := f.owners.Restore(known); err != nil {
+		return fmt.Errorf("ingest: the ledger's records of owned addresses of slot %d: %w", f.slotN, err)
 	}
 	pins, err := f.keptPins.load(ledger)
 	if err != nil {

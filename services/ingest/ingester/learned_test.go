@@ -3,6 +3,7 @@ package ingester
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func learner(t *testing.T) *kinesisFeed {
 	}
 	return &kinesisFeed{
 		src: &streams{tel: telemetry.Quiet()}, policy: shard.PolicyFor(time.Minute), decoder: dec, owners: owners,
-		report: func(*batch) {}, b: newBatch(), keptOwners: chunked{prefix: ledgerOwners}, keptPins: chunked{prefix: ledgerPins},
+		report: func(*batch) {}, b: newBatch(), keptPins: chunked{prefix: ledgerPins},
 	}
 }
 
@@ -75,6 +76,92 @@ func TestLayoutSurvivesItsSlot(t *testing.T) {
 	// What another version wrote is no reason to stand still.
 	if err := learner(t).restoreLearned([]stage.LedgerRecord{{Name: ledgerPins + "0", Value: []byte{99}}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// history is n payloads of some interfaces, in a layout that must be inferred
+// and with addresses that must be learned, some of which are taken back again.
+func history(rng *rand.Rand, n int) (out [][]byte) {
+	out = append(out, ownFormat(300))
+	for len(out) < n {
+		eni, peer, start := rng.IntN(12), rng.IntN(6), 1_700_000_000+rng.IntN(100)
+		own := fmt.Sprintf("10.0.1.%d", eni)
+		if eni < 3 && rng.IntN(20) == 0 { // it forwards
+			own = "10.0.9.9"
+		}
+		src, dst := own, fmt.Sprintf("203.0.113.%d", peer)
+		if rng.IntN(2) == 0 {
+			src, dst = dst, src
+		}
+		out = append(out, fmt.Appendf(nil, "eni-0a1b2c3d4e5f607%02d %s %s %d 443 6 3 4200 %d %d ACCEPT OK", eni, src, dst, 40000+len(out), start, start+30))
+	}
+	return out
+}
+
+// commitLike gives payloads to a feed one after another, with a commit after
+// each few of them, and returns what they became, by payload. Where crash says
+// so, a successor takes over from the ledger before the commit.
+func commitLike(t *testing.T, payloads [][]byte, rng *rand.Rand, crash func() bool) (out []string) {
+	t.Helper()
+	tx := &fakeTx{ledger: map[string][]byte{}}
+	f := learner(t)
+	for done := 0; done < len(payloads); {
+		n := min(1+rng.IntN(5), len(payloads)-done)
+		var became []string
+		for _, p := range payloads[done : done+n] {
+			f.decode(&kinesis.Delivery{Data: p, Origin: flow.Origin{Source: "vpc"}, Arrival: 1_700_000_400_000})
+			became = append(became, string(f.b.arena))
+			f.b.reset()
+		}
+		if crash() {
+			f = learner(t)
+			if err := f.restoreLearned(recordsOf(tx)); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		f.saveLearned(tx)
+		out, done = append(out, became...), done+n
+	}
+	return out
+}
+
+// TestCrashesChangeNothingThatIsLearned: whose addresses are whose, and how a
+// line is read, are as without a crash, wherever the crash was.
+func TestCrashesChangeNothingThatIsLearned(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		payloads := history(rng, 400)
+		want := commitLike(t, payloads, rng, func() bool { return false })
+		got := commitLike(t, payloads, rng, func() bool { return rng.IntN(3) == 0 })
+		for i := range want {
+			if got[i] != want[i] {
+				t.Fatalf("seed %d: payload %d of %d became %q instead of %q", seed, i, len(want), got[i], want[i])
+			}
+		}
+	}
+}
+
+// TestAForgottenInterfaceLeavesTheLedger: the ledger is as bounded as the memory.
+func TestAForgottenInterfaceLeavesTheLedger(t *testing.T) {
+	f := learner(t)
+	var err error
+	if f.owners, err = flowlog.NewOwners(flowlog.OwnersConfig{MaxInterfaces: 2}); err != nil {
+		t.Fatal(err)
+	}
+	tx := &fakeTx{ledger: map[string][]byte{}}
+	for i := range 5 {
+		f.owners.Stamp(&flow.Record{InterfaceID: fmt.Sprintf("eni-%d", i), Src: flow.Endpoint{Addr: flow.MustAddr("10.0.0.1")}, Dst: flow.Endpoint{Addr: flow.MustAddr("10.0.0.2")}})
+		f.saveLearned(tx)
+	}
+	kept := 0
+	for _, r := range recordsOf(tx) {
+		if r.Value != nil {
+			kept++
+		}
+	}
+	if kept != 2 {
+		t.Errorf("%d interfaces are in the ledger, 2 are known", kept)
 	}
 }
 
