@@ -43,6 +43,10 @@ type Pipeline struct {
 	// SnapshotPeriod is how long a round of snapshots takes; a crash refolds at
 	// most so much input.
 	SnapshotPeriod time.Duration `yaml:"snapshot_period"`
+	// SessionTimeout is when the slots of a process that died without a word are
+	// given to others: shorter is sooner, and a process that only hangs for so
+	// long loses its slots. The broker's group.min.session.timeout.ms bounds it.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
 }
 
 // DefaultCommon is a deployment of 24 partitions on a local broker.
@@ -53,6 +57,7 @@ func DefaultCommon() Common {
 		Pipeline: Pipeline{
 			Deployment: d.Deployment, Partitions: 24, Slots: d.Slots, Replication: d.Replication,
 			CommitInterval: d.CommitInterval, SnapshotPeriod: d.SnapshotPeriod,
+			SessionTimeout: d.SessionTimeout,
 		},
 		Telemetry: telemetry.Default(),
 	}
@@ -80,6 +85,7 @@ func (c *Pipeline) Validate() error {
 	p.Check(c.Slots <= 0 || c.Partitions%int32(max(c.Slots, 1)) == 0, "slots: %d does not divide the %d partitions", c.Slots, c.Partitions)
 	p.Check(c.CommitInterval >= 10*time.Millisecond && c.CommitInterval <= 5*time.Second, "commit_interval: %v is not between 10ms and 5s", c.CommitInterval)
 	p.Check(c.SnapshotPeriod >= time.Second, "snapshot_period: %v is below 1s", c.SnapshotPeriod)
+	p.Check(c.SessionTimeout >= time.Second && c.SessionTimeout <= 5*time.Minute, "session_timeout: %v is not between 1s and 5m", c.SessionTimeout)
 	return p.Err()
 }
 
@@ -99,6 +105,7 @@ func (c *Common) Stage(service, name string, tel *telemetry.Telemetry) (stage.Co
 	s := stage.Default()
 	s.Client, s.Service, s.Stage, s.Telemetry = opts, service, name, tel
 	s.Prefix, s.Deployment, s.Layout, s.Slots = c.Pipeline.Prefix, c.Pipeline.Deployment, c.Pipeline.Layout, c.Pipeline.Slots
-	s.Replication, s.CommitInterval, s.SnapshotPeriod = c.Pipeline.Replication, c.Pipeline.CommitInterval, c.Pipeline.SnapshotPeriod
+	s.Replication, s.CommitInterval = c.Pipeline.Replication, c.Pipeline.CommitInterval
+	s.SnapshotPeriod, s.SessionTimeout = c.Pipeline.SnapshotPeriod, c.Pipeline.SessionTimeout
 	return s, s.Validate()
 }
