@@ -169,8 +169,21 @@ type reading struct {
 // stdinName stands for standard input among the files.
 const stdinName = "-"
 
+// Reopener is a Config.Stdin that can be read from its start again, which a slot
+// that is taken over again does.
+type Reopener interface {
+	Reopen() (io.ReadCloser, error)
+}
+
 // openInput opens a file, or standard input for "-".
 func openInput(name string, stdin io.Reader) (io.Reader, func() error, error) {
+	if o, ok := stdin.(Reopener); ok && name == stdinName {
+		r, err := o.Reopen()
+		if err != nil {
+			return nil, nil, err
+		}
+		return r, r.Close, nil
+	}
 	if name == stdinName {
 		return stdin, func() error { return nil }, nil
 	}
