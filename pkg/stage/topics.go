@@ -95,7 +95,8 @@ func (c *Config) StageTopics() []TopicSpec {
 var ErrTopic = errors.New("stage: unfit topic")
 
 // EnsureTopics makes the topics that do not exist and refuses, with the
-// command that mends it, an existing one that would break the guarantees.
+// command that mends it, an existing one that would break the guarantees. Where
+// all exist, it asks for no right but Describe and DescribeConfigs.
 func EnsureTopics(ctx context.Context, c *Config, specs ...TopicSpec) error {
 	cl, err := kgo.NewClient(c.Client...)
 	if err != nil {
@@ -103,25 +104,48 @@ func EnsureTopics(ctx context.Context, c *Config, specs ...TopicSpec) error {
 	}
 	defer cl.Close()
 	adm, names := kadm.NewClient(cl), c.topics()
-	for _, s := range specs {
-		configs := map[string]*string{}
-		for k, v := range s.Configs {
-			configs[k] = kadm.StringPtr(v)
+	topics := make([]string, len(specs))
+	for i := range specs {
+		topics[i] = names.Name(specs[i].Name)
+	}
+	have, err := adm.ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("stage: listing topics: %w", err)
+	}
+	for i := range specs {
+		s := &specs[i]
+		if !have.Has(topics[i]) {
+			made, err := makeTopic(ctx, adm, topics[i], s, c.Replication)
+			if err != nil {
+				return err
+			}
+			if made {
+				c.Telemetry.Log.Info("topic made", "topic", topics[i], "partitions", s.Partitions)
+				continue
+			}
 		}
-		_, err := adm.CreateTopic(ctx, s.Partitions, c.Replication, configs, names.Name(s.Name))
-		if err == nil {
-			c.Telemetry.Log.Info("topic made", "topic", names.Name(s.Name), "partitions", s.Partitions)
-			continue
-		}
-		if !errors.Is(err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("stage: making topic %s: %w", names.Name(s.Name), err)
-		}
-		err = patiently(ctx, func(ctx context.Context) error { return checkTopic(ctx, adm, names.Name(s.Name), &s) })
+		err = patiently(ctx, func(ctx context.Context) error { return checkTopic(ctx, adm, topics[i], s) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// makeTopic reports false if the topic exists by now: services start side by side.
+func makeTopic(ctx context.Context, adm *kadm.Client, topic string, s *TopicSpec, replication int16) (made bool, err error) {
+	configs := map[string]*string{}
+	for k, v := range s.Configs {
+		configs[k] = kadm.StringPtr(v)
+	}
+	_, err = adm.CreateTopic(ctx, s.Partitions, replication, configs, topic)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return false, nil
+	}
+	return false, fmt.Errorf("stage: making topic %s: %w", topic, err)
 }
 
 func checkTopic(ctx context.Context, adm *kadm.Client, topic string, s *TopicSpec) error {
