@@ -10,11 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -81,39 +76,6 @@ type killPlan struct {
 	seed    uint64
 }
 
-// lives gathers how long slots took to be live, from the members' logs.
-type lives struct {
-	mu    sync.Mutex
-	times []time.Duration
-	last  []string
-}
-
-var tookRE = regexp.MustCompile(`msg="slot live".*took=(\S+)`)
-
-func (l *lives) line(i int, line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if m := tookRE.FindStringSubmatch(line); m != nil {
-		if d, err := time.ParseDuration(m[1]); err == nil {
-			l.times = append(l.times, d)
-		}
-	}
-	if l.last = append(l.last, strconv.Itoa(i)+" "+line); len(l.last) > 400 {
-		l.last = slices.Delete(l.last, 0, 200)
-	}
-}
-
-func (l *lives) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.times) == 0 {
-		return "no slot went live"
-	}
-	slices.Sort(l.times)
-	return fmt.Sprintf("time to live of %d takings: median %v, p99 %v, max %v", len(l.times),
-		l.times[len(l.times)/2], l.times[len(l.times)*99/100], l.times[len(l.times)-1])
-}
-
 func (k *killPlan) run(t *testing.T, c *kafkatest.Cluster) {
 	t.Logf("seed %d", k.seed)
 	rng := rand.New(rand.NewPCG(k.seed, 7))
@@ -121,8 +83,8 @@ func (k *killPlan) run(t *testing.T, c *kafkatest.Cluster) {
 	toy := Toy{Width: 10, Cuts: 8}
 	src, fold := configs(c, prefix, &k.load)
 	ensure(t, &src, &fold)
-	var l lives
-	swarm := &Swarm{Line: l.line, Make: func(i int) *exec.Cmd {
+	var l Lives
+	swarm := &Swarm{Line: l.Line, Make: func(i int) *exec.Cmd {
 		spec, _ := json.Marshal(memberSpec{Addrs: c.Addrs, Prefix: prefix, Fold: i%2 == 0, Load: k.load, Toy: toy})
 		cmd := exec.Command(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), envMember+"="+string(spec))
@@ -133,7 +95,7 @@ func (k *killPlan) run(t *testing.T, c *kafkatest.Cluster) {
 	}
 	defer func() {
 		if t.Failed() {
-			t.Logf("the members' last lines:\n%s", strings.Join(l.last, "\n"))
+			t.Logf("the members' last lines:\n%s", l.Tail())
 		}
 	}()
 	began := time.Now()
