@@ -269,12 +269,7 @@ func (s *beaconState) AppendTo(b []byte) []byte {
 // Restore implements State.
 func (s *beaconState) Restore(r *window.Reader) {
 	for range r.Len() {
-		x := pairCourse{key: readKey(r)}
-		last := int64(0)
-		for range r.Len() {
-			last += r.Varint()
-			x.beats = append(x.beats, Beat{flow.Time(last), r.Varint()})
-		}
+		x := pairCourse{key: readKey(r), beats: readBeats(r)}
 		if len(x.beats) == 0 {
 			r.Fail("a course without a beat")
 		}

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
@@ -69,8 +70,13 @@ type attemptPane struct {
 	answered int64
 	sizes    window.Sizes
 	counts   Counts
-	ref      Row // evidence only
+	starts   []Beat // of the earliest attempts
+	ref      Row    // evidence only
 }
+
+// maxStarts bounds the starts that are remembered of a pane: enough for the
+// largest number of attempts that decides by default.
+const maxStarts = 30
 
 // maxTargets bounds the services that are followed of one source; of more, the
 // ones that were asked last are kept.
@@ -88,8 +94,18 @@ type tried struct {
 	answered int64
 	sizes    window.Sizes
 	counts   Counts
+	starts   []Beat
 	rows     []*Row
 	total    int64
+}
+
+// crossed is when the attempt that made it limit attempts began, or 0.
+func (t *tried) crossed(limit int64) flow.Time {
+	if int64(len(t.starts)) < limit || limit < 1 {
+		return 0
+	}
+	slices.SortFunc(t.starts, func(a, b Beat) int { return cmp.Compare(a.Start, b.Start) })
+	return t.starts[limit-1].Start
 }
 
 // gather adds the window's panes, and a row that is not folded in yet.
@@ -104,6 +120,7 @@ func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time, within int64
 			t.answered += p.answered
 			t.sizes.Merge(p.sizes)
 			t.counts.Add(&p.counts)
+			t.starts = append(t.starts, p.starts...)
 			t.rows = append(t.rows, &p.ref)
 		}
 	}
@@ -112,6 +129,7 @@ func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time, within int64
 		t.answered += extra.Counts.Answered
 		t.sizes.Merge(extra.Sizes)
 		t.counts.Add(&extra.Counts)
+		t.starts = append(t.starts, extra.Beats...)
 		t.rows = append(t.rows, extra)
 		t.total += extra.Counts.Answered
 	}
@@ -220,7 +238,8 @@ func (a *attempts) add(start flow.Time, row *Row) {
 	a.total += row.Counts.Answered
 	a.panes = append(a.panes, attemptPane{
 		start: start, answered: row.Counts.Answered, sizes: row.Sizes.Clone(), counts: row.Counts,
-		ref: Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
+		starts: slices.Clone(row.Beats[:min(len(row.Beats), maxStarts)]),
+		ref:    Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
 	})
 }
 
@@ -261,6 +280,7 @@ func (s *bruteState) spray(p *Pane, r Reporter) {
 		x.t.answered += t.answered
 		x.t.sizes.Merge(t.sizes)
 		x.t.counts.Add(&t.counts)
+		x.t.starts = append(x.t.starts, t.starts...)
 		x.t.rows = append(x.t.rows, t.rows...)
 	}
 	ports := make([]uint16, 0, len(byPort))
@@ -289,6 +309,7 @@ func (s *bruteState) AppendTo(b []byte) []byte {
 			b = window.AppendInt(window.AppendInt(b, int64(p.start)), p.answered)
 			b = p.sizes.AppendTo(b)
 			b = window.AppendString(b, appendCounts(nil, &p.counts))
+			b = appendBeats(b, p.starts)
 			b = window.AppendString(b, appendRow(nil, &p.ref))
 		}
 	}
@@ -302,7 +323,8 @@ func (s *bruteState) Restore(r *window.Reader) {
 		a := attempts{key: readKey(r), total: r.Varint(), first: flow.Time(r.Varint())}
 		for range r.Len() {
 			p := attemptPane{start: flow.Time(r.Varint()), answered: r.Varint(), sizes: window.ReadSizes(r)}
-			p.counts, p.ref = readCounts(r), readRow(r)
+			p.counts, p.starts = readCounts(r), readBeats(r)
+			p.ref = readRow(r)
 			a.panes = append(a.panes, p)
 		}
 		if len(a.panes) == 0 {
@@ -323,6 +345,16 @@ func readKey(r *window.Reader) (k RowKey) {
 		k.Port, k.Protocol = uint16(b[0])<<8|uint16(b[1]), b[2]
 	}
 	return k
+}
+
+// readBeats reads what appendBeats wrote.
+func readBeats(r *window.Reader) (out []Beat) {
+	last := int64(0)
+	for range r.Len() {
+		last += r.Varint()
+		out = append(out, Beat{flow.Time(last), r.Varint()})
+	}
+	return out
 }
 
 func readCounts(r *window.Reader) Counts {

@@ -16,7 +16,7 @@ func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
 	server := flow.Endpoint{Addr: t.key.Peer, Port: t.key.Port}
 	mode, near := t.sizes.Mode()
 	reached := t.sizes.Quantile(1) >= reachedFactor*mode
-	f := &Finding{Weight: uint64(max(t.total, t.answered))}
+	f := &Finding{Weight: uint64(max(t.total, t.answered)), Crossed: t.crossed(limit)}
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + server.String(),
 		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
@@ -57,7 +57,7 @@ func (s *bruteState) complete(p *Pane, f *Finding, t *tried) {
 }
 
 func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Finding {
-	f := &Finding{Weight: uint64(hosts)}
+	f := &Finding{Weight: uint64(hosts), Crossed: t.crossed(s.d.t.SprayAttempts)}
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + service(protoTCP, port),
 		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,

@@ -251,6 +251,9 @@ func (v *view) addClient(p *Part) {
 	if v.set.isLogin(k.Protocol, k.Port) {
 		if r := v.add(p, Login, k); r != nil && v.opened() {
 			r.Sizes.Add(v.Out.Packets+v.Out.RejectPackets, 1)
+			if v.c.Answered > 0 {
+				r.addBeat(Beat{Start: v.First})
+			}
 		}
 	}
 	if v.clientOurs && !v.serverOurs {

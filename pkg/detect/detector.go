@@ -76,4 +76,7 @@ type Finding struct {
 	// News says that a reader of the last statement misses something that no
 	// number shows, such as a new name: an update is due once Every has passed.
 	News bool
+	// Crossed is the event time at which it became true, if that is known: the
+	// time of the first statement, where that of others is their last packet.
+	Crossed flow.Time
 }

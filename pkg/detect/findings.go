@@ -80,7 +80,9 @@ func (r *reporter) raiseEarly(f *finding, a *alert.Alert, in *Finding) {
 	if f.life.Sequence > 0 && a.Severity <= f.life.Severity {
 		return
 	}
-	f.provision = a
+	if f.provision = a; f.life.Sequence == 0 {
+		a = in.first(a)
+	}
 	if f.life.Next(a, in.Weight, 0, false) {
 		r.v.say(a, r.out)
 	}
@@ -101,9 +103,22 @@ func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spe
 	}
 	f.life.Closed = false
 	said := *a
+	if f.life.Sequence == 0 {
+		said = *in.first(a)
+	}
 	if f.life.Next(&said, max(in.Weight, 1), every, false) {
 		r.v.say(&said, r.out)
 	}
+}
+
+// first returns the statement with which a finding begins: its time is when it
+// became true, not the last packet that was known when it was judged.
+func (in *Finding) first(a *alert.Alert) *alert.Alert {
+	said := *a
+	if in.Crossed != 0 {
+		said.Time = max(in.Crossed, a.First)
+	}
+	return &said
 }
 
 // settleEarly judges what was said early of panes up to start and not borne

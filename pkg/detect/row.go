@@ -125,7 +125,7 @@ type Beat struct {
 // Bounds of a row's details.
 const (
 	rowPorts = 24 // ports of a Caller, clients of a Served row: exact up to here
-	rowBeats = 64 // earliest session starts of a Pair within a pane
+	rowBeats = 64 // earliest session starts of a Pair or Login row within a pane
 )
 
 // Row is what was added up under one key.
@@ -138,7 +138,7 @@ type Row struct {
 	Set    window.Set
 	HasSet bool
 	Sizes  window.Sizes // Login: packets client -> server of each session
-	Beats  []Beat       // Pair: earliest first
+	Beats  []Beat       // Pair, and answered ones of Login: earliest first
 	Ref    Ref          // the earliest session
 	HasRef bool
 }

@@ -52,6 +52,7 @@ func TestEvaluation(t *testing.T) {
 		validate(t, r, ocsf, ecs)
 		if strings.HasPrefix(r.Name, "cic2017_tue") || strings.HasPrefix(r.Name, "zeek_sshguess") {
 			checkGuessing(t, r)
+			checkTime(t, r)
 		}
 	}
 }
@@ -173,6 +174,24 @@ func validate(t *testing.T, r *Result, ocsf, ecs func([]byte) error) {
 			if err != nil {
 				t.Errorf("%s: %s: %v", r.Name, s.Sentence, err)
 			}
+		}
+	}
+}
+
+// checkTime holds that the first alert carries the time at which the tenth
+// attempt was made, within a minute, however late it was judged.
+func checkTime(t *testing.T, r *Result) {
+	for i := range r.Truth {
+		tenth := r.Pipeline.tenth(&r.Truth[i])
+		for j := range r.Pipeline.Statements {
+			s := &r.Pipeline.Statements[j]
+			if s.Detector.ID != "brute-force" || !mentions(s, &r.Truth[i]) {
+				continue
+			}
+			if s.Time > tenth.Add(60) || s.Time < r.Truth[i].Start {
+				t.Errorf("%s: the first alert carries %v, the tenth attempt began at %v", r.Name, s.Time, tenth)
+			}
+			break
 		}
 	}
 }
