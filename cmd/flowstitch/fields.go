@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/segmentio/encoding/json"
@@ -70,8 +71,9 @@ func fieldsTable(e *env, fields []rule.Field) error {
 			typ += " (" + f.Unit + ")"
 		}
 		doc := f.Doc
-		if n := len(f.Values); n > 0 && n <= maxValues {
-			doc += ": " + strings.Join(f.Values, ", ")
+		values := slices.DeleteFunc(slices.Clone(f.Values), func(v string) bool { return v == "" })
+		if n := len(values); n > 0 && n <= maxValues {
+			doc += ": " + strings.Join(values, ", ")
 		}
 		if _, err := fmt.Fprintf(e.stdout, "%-17s %-18s %s\n%36s e.g. %s\n", f.Name, typ, doc, "", f.Example); err != nil {
 			return err

@@ -349,3 +349,19 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// TestQuantity: numbers are as in the detectors' sentences, which say MB.
+func TestQuantity(t *testing.T) {
+	for _, c := range []struct {
+		v    float64
+		unit string
+		want string
+	}{
+		{0, "bytes", "0 B"}, {640, "bytes", "640 B"}, {3091, "bytes", "3.1 kB"}, {174_000_000, "bytes", "174 MB"},
+		{5e15, "bytes", "5.0 PB"}, {1234567, "sessions", "1,234,567"}, {-1234, "", "-1,234"}, {2.5, "", "2.5"},
+	} {
+		if got := quantity(c.v, c.unit); got != c.want {
+			t.Errorf("%v %s is %q, want %q", c.v, c.unit, got, c.want)
+		}
+	}
+}

@@ -210,8 +210,8 @@ func (a *Alert) techniques() string {
 	return strings.Join(parts, ", ")
 }
 
-// quantity writes a number as people read it: bytes in binary units, others
-// with groups of three digits.
+// quantity writes a number as people read it: bytes in decimal units, as the
+// detectors' sentences have them, others with groups of three digits.
 func quantity(v float64, unit string) string {
 	v = finite(v)
 	if unit == "bytes" {
@@ -224,10 +224,10 @@ func quantity(v float64, unit string) string {
 }
 
 func bytesText(v float64) string {
-	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	units := [...]string{"B", "kB", "MB", "GB", "TB", "PB"}
 	i := 0
-	for v >= 1024 && i < len(units)-1 {
-		v /= 1024
+	for v >= 1000 && i < len(units)-1 {
+		v /= 1000
 		i++
 	}
 	return strconv.FormatFloat(v, 'f', precision(v, i), 64) + " " + units[i]
