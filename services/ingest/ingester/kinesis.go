@@ -102,12 +102,10 @@ type kinesisFeed struct {
 	report    func(*batch)
 	b         *batch
 	before    flowlog.Stats
-	undecoded uint64    // gaps and broken aggregates since the last flush
-	unknown   int       // fields that AWS does not define and that were told of
-	saved     time.Time // when the owners were
-	pinned    int       // layouts that the ledger has
-
-	keptOwners, keptPins chunked
+	undecoded uint64 // gaps and broken aggregates since the last flush
+	unknown   int    // fields that AWS does not define and that were told of
+	pinned    int    // layouts that the ledger has
+	keptPins  chunked
 
 	arrival int64     // of the user record at hand, Unix milliseconds
 	newest  flow.Time // end of what it gave
