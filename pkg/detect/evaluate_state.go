@@ -12,7 +12,7 @@ import (
 )
 
 // evaluateVersion starts an evaluator's snapshot.
-const evaluateVersion = 1
+const evaluateVersion = 2
 
 // AppendSnapshot appends the whole state. Equal states give equal bytes. It
 // must not be called while an Advance is unfinished.

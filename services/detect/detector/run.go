@@ -91,7 +91,7 @@ type foldConfig struct {
 
 // foldVersion counts up when the same input would fold differently, that is,
 // with any change of meaning in pkg/detect.
-const foldVersion = 1
+const foldVersion = 2
 
 func parseConfig(config []byte) (*detect.Settings, error) {
 	var c foldConfig
