@@ -273,8 +273,11 @@ var faults = []kfake.Fault{
 // hang, brokers that answer with errors, and leaders that move.
 func TestSimulation(t *testing.T) {
 	runs := 4
-	if os.Getenv("FLOWSTITCH_LONG") == "1" {
+	switch {
+	case os.Getenv("FLOWSTITCH_LONG") == "1":
 		runs = 200
+	case os.Getenv(kafkatest.EnvReal) == "1":
+		runs = 12
 	}
 	var crashes, hangs, injected, moves, windows int
 	var simulated time.Duration
