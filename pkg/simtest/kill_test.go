@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 )
@@ -34,7 +36,9 @@ func TestMain(m *testing.M) {
 	if v := os.Getenv(envMember); v != "" {
 		os.Exit(runMember(v))
 	}
-	os.Exit(m.Run())
+	// The broker that the tests share is meant to outlive them.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*Cluster).run"),
+		goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
 }
 
 func runMember(v string) int {
