@@ -66,8 +66,10 @@ func (m *memory) grow(rows []Row) []Row {
 	} else {
 		out = make([]Row, 0, 1<<class)
 	}
-	out = append(out[:0], rows...)
-	clear(rows) // their sets and beats moved
+	out = out[:len(rows)]
+	for i := range rows { // swapped: each keeps lists, and no two the same
+		out[i], rows[i] = rows[i], out[i]
+	}
 	m.give(rows)
 	return out
 }
