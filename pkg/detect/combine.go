@@ -38,6 +38,7 @@ type Combiner struct {
 	spare   []*acc
 	obs     Observation // the one being sent
 	view    view        // of the event being folded
+	places  places      // what points encode to: no state
 	ready   []accKey    // have passed the early weight, in the order in which they did
 	pending []accKey    // of an unfinished Advance
 	stats   CombineStats
@@ -83,7 +84,7 @@ const (
 
 // NewCombiner returns an empty combiner. It keeps set.
 func NewCombiner(set *Settings, taps ...Tap) *Combiner {
-	return &Combiner{set: set, taps: taps, clock: flow.MinTime, first: flow.MaxTime, accs: map[accKey]*acc{}}
+	return &Combiner{set: set, taps: taps, clock: flow.MinTime, first: flow.MaxTime, accs: map[accKey]*acc{}, places: places{}}
 }
 
 // Stats returns the counters.
@@ -104,11 +105,11 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		return
 	}
 	v := &c.view
-	*v = view{set: c.set}
+	*v = view{set: c.set, places: c.places}
 	v.clientOurs = c.set.isOurs(e.Client.Addr, e.Owned&flow.OwnSrc != 0)
 	v.serverOurs = c.set.isOurs(e.Server.Addr, e.Owned&flow.OwnDst != 0)
 	if isReversed(e, v.clientOurs, v.serverOurs) {
-		e = reverse(e)
+		e, v.reversed = reverse(e), true
 		v.clientOurs, v.serverOurs = v.serverOurs, v.clientOurs
 	}
 	v.Event, v.ref = e, refOf(e, partition, offset)
@@ -153,6 +154,7 @@ func (c *Combiner) contribute(v *view) {
 			p := c.acc(v.pane, e)
 			part := p.part(v.final)
 			part.Client.Add(&v.c)
+			part.isAt(v.placeOf(true))
 			v.add(part, Custom, k)
 			if !v.final {
 				c.weigh(p, accKey{v.pane, e}, v.weight())

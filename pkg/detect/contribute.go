@@ -217,6 +217,8 @@ type view struct {
 	ref                    Ref
 	pane                   flow.Time
 	clientOurs, serverOurs bool
+	reversed               bool // the roles of Points are the other way round
+	places                 places
 }
 
 // opened reports whether the view counts a session with this event.
@@ -243,6 +245,7 @@ func (v *view) add(p *Part, f Family, k RowKey) *Row {
 func (v *view) addClient(p *Part) {
 	p.Owned = p.Owned || v.clientOurs
 	p.Client.Add(&v.c)
+	p.isAt(v.placeOf(true))
 	if isLeftover(v.Event) {
 		return // it never asked
 	}
@@ -267,6 +270,7 @@ func (v *view) addClient(p *Part) {
 func (v *view) addServer(p *Part) {
 	p.Owned = p.Owned || v.serverOurs
 	p.Server.Add(&v.c)
+	p.isAt(v.placeOf(false))
 	p.addCaller(hashAddr(v.Client.Addr))
 	if !v.final || isLeftover(v.Event) {
 		return

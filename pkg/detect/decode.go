@@ -137,6 +137,8 @@ func parsePart(b []byte, m *memory) (*Part, error) {
 			p.Skipped = int64(v)
 		case 6:
 			err = p.parseFamily(s, m)
+		case 7:
+			p.place = append(p.place[:0], s...)
 		}
 		return err
 	})

@@ -123,6 +123,7 @@ func appendPart(b []byte, p *Part) []byte {
 		b = putSketch(b, 4, &p.Callers)
 	}
 	b = putUint(b, 5, uint64(p.Skipped))
+	b = putBytes(b, 7, p.place)
 	for i := range p.sets {
 		if s := &p.sets[i]; len(s.rows) > 0 {
 			var body int

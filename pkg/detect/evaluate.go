@@ -27,7 +27,8 @@ type Evaluator struct {
 	due       dueHeap
 	mem       memory
 	rep       reporter
-	ended     bool // the input is over: what never comes again is not silent
+	place     []byte // of the part being judged, see Part.isAt
+	ended     bool   // the input is over: what never comes again is not silent
 	stats     EvaluateStats
 }
 
@@ -141,6 +142,7 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 			in.Open = append(in.Open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early})
 		}
 	}
+	v.place = p.place
 	for i, d := range v.detectors {
 		s := e.states[i]
 		if s == nil {
@@ -182,6 +184,7 @@ func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
 		e.panes = slices.Delete(e.panes, 0, 1)
 		v.judgeFinal(e, p, out)
 	}
+	v.place = nil
 	for i, s := range e.states {
 		if w, ok := s.(Waker); ok && !v.ended && w.Due() <= now {
 			w.Wake(now, e.id, v.reporter(e, i, now, false, out))
@@ -205,6 +208,7 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 	end := p.start.Add(v.set.Pane)
 	e.last = max(e.last, end)
 	in := Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
+	v.place = p.final.place
 	for i, d := range v.detectors {
 		if e.states[i] == nil {
 			if d = detectorFor(d, e.id); !d.Wants(e.id, p.final) {

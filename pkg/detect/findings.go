@@ -55,6 +55,9 @@ func (r *reporter) Raise(in *Finding) {
 	}
 	a := in.Alert
 	a.Detector, a.FalseAlarm = spec.Detector, spec.FalseAlarm
+	if a.Context.InterfaceID == "" && len(v.place) > 0 {
+		a.Context = contextOf(v.place)
+	}
 	if len(a.Attacks) == 0 {
 		a.Attacks = alert.AttacksOf(spec.Attacks...)
 	}

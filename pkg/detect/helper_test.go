@@ -54,8 +54,17 @@ func (s shot) event() *session.Event {
 		Evidence: evidence, Confidence: 95, Outcome: s.outcome,
 		First: s.at, Last: s.at.Add(s.dur), DeltaFirst: s.at,
 		Out: s.out, In: s.in, OutDelta: s.out, InDelta: s.in, OutFinal: s.out, InFinal: s.in,
-		New: true, Opened: true, Points: []session.Point{{ID: s.point}},
+		New: true, Opened: true, Points: s.points(),
 	}
+}
+
+// points is the interface of each end that is ours, as a log of version 11
+// would tell.
+func (s shot) points() []session.Point {
+	p := session.Point{ID: s.point, AccountID: "123456789012", VPCID: "vpc-1", SubnetID: "subnet-1", Tags: []flow.Attr{{Name: "role", Value: "web"}}}
+	far := p
+	far.ID, p.NearClient, far.NearServer = s.point+"-far", true, true
+	return []session.Point{p, far}
 }
 
 // pipe is combine and evaluate without a broker: events are spread over some

@@ -48,6 +48,7 @@ func (m *memory) free(p *Part) {
 		s.rows, s.threshold, s.indexed, s.mem = nil, 0, false, m
 	}
 	callers := p.Callers
+	p.place = p.place[:0]
 	p.Owned, p.hasSet, p.Skipped, p.Client, p.Server = false, false, 0, Counts{}, Counts{}
 	callers.Reset(callerBound)
 	p.Callers = callers

@@ -180,6 +180,8 @@ type Part struct {
 	Skipped int64 // seconds that AWS skipped (points)
 	sets    [families]RowSet
 	hasSet  bool // Callers is in use
+	// place says where in the cloud the end that is ours was seen; see isAt.
+	place []byte
 }
 
 // callerBound is the size up to which distinct clients of a server are exact.
@@ -223,6 +225,7 @@ func (p *Part) merge(o *Part) {
 	p.Client.Add(&o.Client)
 	p.Server.Add(&o.Server)
 	p.Skipped += o.Skipped
+	p.isAt(o.place)
 	if o.hasSet {
 		if !p.hasSet {
 			p.hasSet = true
