@@ -39,7 +39,7 @@ type ScanTuning struct {
 // Panther's, 10 hosts the slow end of Slips' and Zeek's range. A host of ours
 // with 1 failure in 5 makes 8 straight ones once in 4^8 contacts. Networks of
 // ours are small: 5 neighbours at one port that all fail, each a first contact,
-// happen to such a host once in 5^5 (T1018 from inside is no weather).
+// happen to such a host once in 5^5 = 3,125 (T1018 from inside is no weather).
 func defaultScan() ScanTuning {
 	return ScanTuning{
 		Ports: 10, Hosts: 10, Lateral: 5, Memory: day,
