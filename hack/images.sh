@@ -41,16 +41,16 @@ printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/n
 printf 'root:x:0:\nnonroot:x:65532:\n' >"$work/base/etc/group"
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$work/base" -cf "$work/base.tar" .
 
-"$bin/crane" registry serve --address 127.0.0.1:0 >"$work/registry.log" 2>&1 &
+# The port is fixed, because ko writes the base's name, port included, into each
+# image: another port would give other digests.
+port=${FLOWSTITCH_IMAGES_PORT:-15732}
+"$bin/crane" registry serve --address "127.0.0.1:$port" >"$work/registry.log" 2>&1 &
 registry=$!
-port=
 for _ in $(seq 100); do
-  port=$(grep -oE '(127\.0\.0\.1|port|:)[: ]*[0-9]{4,5}' "$work/registry.log" | grep -oE '[0-9]{4,5}$' | head -1 || true)
-  [ -n "$port" ] && break
-  kill -0 "$registry" || { cat "$work/registry.log" >&2; exit 1; }
+  "$bin/crane" catalog --insecure "127.0.0.1:$port" >/dev/null 2>&1 && break
+  kill -0 "$registry" 2>/dev/null || { echo "images: the loopback registry did not start; is 127.0.0.1:$port in use?" >&2; cat "$work/registry.log" >&2; exit 1; }
   read -rt 0.1 <> <(:) || true
 done
-[ -n "$port" ] || { echo "images: the loopback registry did not say its port:" >&2; cat "$work/registry.log" >&2; exit 1; }
 base="127.0.0.1:$port/base"
 for arch in amd64 arm64; do
   "$bin/crane" append --insecure --oci-empty-base --platform "linux/$arch" -f "$work/base.tar" -t "$base:$arch" >/dev/null
@@ -68,7 +68,14 @@ if [ -n "$push" ]; then
   "$bin/ko" build "${common[@]}" "${targets[@]}"
   exit
 fi
-rm -rf "$layout"
+# ko takes the layout's path for a repository name, which knows no capitals: it
+# builds to a plain relative path, which is then moved.
+made=.cache/images.made
+rm -rf "$made" "$made-sbom"
 KO_DOCKER_REPO="127.0.0.1:$port" "$bin/ko" build "${common[@]}" \
-  --push=false --sbom-dir "$layout-sbom" --oci-layout-path "$layout" "${targets[@]}"
+  --push=false --sbom-dir "$made-sbom" --oci-layout-path "$made" "${targets[@]}"
+rm -rf "$layout" "$layout-sbom"
+mkdir -p "$(dirname "$layout")"
+mv "$made" "$layout"
+mv "$made-sbom" "$layout-sbom"
 echo "images: $layout, SBOMs beside it in $layout-sbom"
