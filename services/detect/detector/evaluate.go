@@ -51,6 +51,7 @@ type evaluateBucket struct {
 	err    error
 
 	reported detect.EvaluateStats
+	ofRules  []rule.Stats
 	held     int
 }
 
@@ -104,11 +105,24 @@ func (b *evaluateBucket) Advance(clock flow.Time, out stage.Emitter) bool {
 	b.out = out
 	done := b.v.Advance(clock, b) && b.rules.Advance(clock, b)
 	b.report(b.v.Entities())
+	b.reportRules(b.rules.Stats())
 	return done
 }
 
 // Close implements stage.Closer: another member shows the bucket now.
-func (b *evaluateBucket) Close() { b.report(0) }
+func (b *evaluateBucket) Close() {
+	b.report(0)
+	gone := b.rules.Stats()
+	for i := range gone {
+		gone[i].Groups = 0
+	}
+	b.reportRules(gone)
+}
+
+func (b *evaluateBucket) reportRules(now []rule.Stats) {
+	b.fold.metrics.countRules(b.ofRules, now)
+	b.ofRules = now
+}
 
 func (b *evaluateBucket) report(held int) {
 	now := b.v.Stats()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
+	"github.com/flowstitch/flowstitch/pkg/rule"
 )
 
 // metrics sum over the buckets of the process. Counters begin with the process:
@@ -15,6 +16,8 @@ type metrics struct {
 	judged, lateObservations, evicted, expired, allowed                    prometheus.Counter
 	alerts                                                                 *prometheus.CounterVec
 	sums, entities                                                         prometheus.Gauge
+	ruleEvicted                                                            *prometheus.CounterVec
+	ruleGroups                                                             *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,8 +43,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		allowed:          counter("allowed_findings_total", "Findings that an exception took back, each time they were raised."),
 		alerts: f.NewCounterVec(prometheus.CounterOpts(opts("alerts_total", "Statements about findings.")),
 			[]string{"detector", "activity", "verdict", "severity"}),
-		sums:     f.NewGauge(prometheus.GaugeOpts(opts("open_sums", "Sums of an entity and pane that combine holds."))),
-		entities: f.NewGauge(prometheus.GaugeOpts(opts("entities", "Entities that evaluate remembers."))),
+		ruleEvicted: f.NewCounterVec(prometheus.CounterOpts(opts("rule_evicted_groups_total", "Groups of a rule forgotten because there were more than its max_groups.")),
+			[]string{"rule"}),
+		ruleGroups: f.NewGaugeVec(prometheus.GaugeOpts(opts("rule_groups", "Groups of a rule that evaluate remembers.")), []string{"rule"}),
+		sums:       f.NewGauge(prometheus.GaugeOpts(opts("open_sums", "Sums of an entity and pane that combine holds."))),
+		entities:   f.NewGauge(prometheus.GaugeOpts(opts("entities", "Entities that evaluate remembers."))),
 	}
 }
 
@@ -63,6 +69,19 @@ func (m *metrics) countEvaluate(before, now detect.EvaluateStats) {
 	m.evicted.Add(float64(now.Evicted - before.Evicted))
 	m.expired.Add(float64(now.Expired - before.Expired))
 	m.allowed.Add(float64(now.Allowed - before.Allowed))
+}
+
+// countRules adds what has happened between two looks at a judge; before is
+// empty at the first. Both are by the rules' ids.
+func (m *metrics) countRules(before, now []rule.Stats) {
+	for i, s := range now {
+		var old rule.Stats
+		if i < len(before) {
+			old = before[i]
+		}
+		m.ruleEvicted.WithLabelValues(s.ID).Add(float64(s.Evicted - old.Evicted))
+		m.ruleGroups.WithLabelValues(s.ID).Add(float64(s.Groups - old.Groups))
+	}
 }
 
 func (m *metrics) said(a *alert.Alert) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
@@ -114,5 +115,49 @@ func TestReadRules(t *testing.T) {
 	}
 	if _, err := readRules([]string{filepath.Join(dir, "gone")}); err == nil {
 		t.Error("a missing file is no error")
+	}
+}
+
+// TestRuleMetrics: groups beyond a rule's max_groups are forgotten, and that is
+// counted; what is remembered is shown, and no longer once the bucket moves on.
+func TestRuleMetrics(t *testing.T) {
+	rules, err := compileRules([]string{strings.Replace(guessing, "severity: medium", "severity: medium, max_groups: 4", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := detect.DefaultSettings()
+	m := newMetrics(prometheus.NewRegistry())
+	combine := (&combineFold{set: &set, rules: rules, metrics: m}).NewBucket(0, 0)
+	observations := &sink{}
+	for i := range 20 {
+		var e session.Event
+		msg := failedLogin(i)
+		if err := wire.ParseSession(msg.Key, msg.Value, &e); err != nil {
+			t.Fatal(err)
+		}
+		e.Client.Addr = flow.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+		e.Key, _ = flow.NewKey(0, 6, e.Client, e.Server)
+		if err := combine.Fold(&stage.Message{Key: wire.AppendSessionKey(nil, &e), Value: wire.AppendSession(nil, &e)}, observations); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := flow.Time(1772323200 + 3600)
+	combine.Advance(end, observations)
+	evaluate, alerts := (&evaluateFold{set: &set, rules: rules, encoder: alert.NewEncoder(alert.Options{}), metrics: m, now: time.Now}).NewBucket(0, 0), &sink{}
+	for _, o := range observations.out {
+		if err := evaluate.Fold(&stage.Message{Key: o.Key, Value: o.Value}, alerts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	evaluate.Advance(flow.Time(1772323200), alerts)
+	if n := testutil.ToFloat64(m.ruleEvicted.WithLabelValues("guessing")); n < 10 {
+		t.Errorf("%v groups were forgotten", n)
+	}
+	if n := testutil.ToFloat64(m.ruleGroups.WithLabelValues("guessing")); n < 1 || n > 4 {
+		t.Errorf("%v groups are remembered", n)
+	}
+	evaluate.(stage.Closer).Close()
+	if n := testutil.ToFloat64(m.ruleGroups.WithLabelValues("guessing")); n != 0 {
+		t.Errorf("%v groups are shown by a bucket that has gone", n)
 	}
 }
