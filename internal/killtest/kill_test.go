@@ -206,7 +206,7 @@ func TestKill(t *testing.T) {
 // TestKillLong: at least 200 kills over at least 2 million flows.
 func TestKillLong(t *testing.T) {
 	if os.Getenv("FLOWSTITCH_LONG") != "1" {
-		t.Skip("set FLOWSTITCH_LONG=1 (make test-long): it takes ten minutes")
+		t.Skip("set FLOWSTITCH_LONG=1 (make test-long): it takes seven minutes")
 	}
 	k := plan{rate: 72, kills: 210, between: 1500 * time.Millisecond, limit: 2 * endLimit}
 	k.test(t, kafkatest.Real(t))
