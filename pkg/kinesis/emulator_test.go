@@ -31,9 +31,6 @@ func TestMatrix(t *testing.T) {
 	for name, start := range services() {
 		t.Run(name, func(t *testing.T) {
 			rounds := rounds
-			if name == "kinesis-local" && !long() && os.Getenv(kinesistest.EnvStrict) != "1" {
-				t.Skip("kinesis-local needs minutes; it is in the long cut (FLOWSTITCH_LONG=1)")
-			}
 			url := start(t)
 			p := newDriver(t, url)
 			p.KPL = true

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 )
 
 // Versions of the emulators, from npm.
@@ -22,12 +24,9 @@ const (
 	KinesisLocalVersion = "0.6.2"
 )
 
-// EnvStrict makes a missing emulator a failure instead of a skip when it is 1.
-const EnvStrict = "FLOWSTITCH_CI_STRICT"
-
 // Kinesalite starts the emulator of that name until the test ends and returns
-// its URL. It skips the test where there is no node or npm, unless EnvStrict is
-// set.
+// its URL. It skips the test unless [kafkatest.EnvReal] is 1 and there are node
+// and npm, or [kafkatest.EnvStrict] is 1, which makes a missing one a failure.
 func Kinesalite(t testing.TB) string {
 	dir := emulators(t)
 	const script = `
@@ -114,10 +113,14 @@ func run(t testing.TB, dir string, env []string, name string, args ...string) st
 // emulators returns the folder that they are installed in.
 func emulators(t testing.TB) string {
 	t.Helper()
+	strict := os.Getenv(kafkatest.EnvStrict) == "1"
+	if !strict && os.Getenv(kafkatest.EnvReal) != "1" {
+		t.Skipf("%s=1 asks for the Kinesis emulators", kafkatest.EnvReal)
+	}
 	dir, err := install(t.Context())
 	switch {
 	case err == nil:
-	case os.Getenv(EnvStrict) == "1":
+	case strict:
 		t.Fatalf("the Kinesis emulators are needed: %v", err)
 	default:
 		t.Skipf("no Kinesis emulator: %v", err)
