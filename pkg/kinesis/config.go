@@ -20,8 +20,8 @@ type Config struct {
 	// backfill a prefix of its own.
 	Start string `yaml:"start"`
 	// MemoryBytes bounds the records that are read and not yet handed over, in
-	// bytes for the process. A call may return 10 MiB, so less than that times
-	// the shards that are read at once makes them take turns.
+	// bytes for the process. A call may return 10 MiB: less is refused, and less
+	// than that times the shards that are read at once makes them take turns.
 	MemoryBytes int64 `yaml:"memory_bytes"`
 	// ListEvery is how often the shards of a stream are listed. The end of a
 	// shard asks for a listing at once, so this is only for what is not noticed.
@@ -85,7 +85,7 @@ func (c *Config) Validate() error {
 	var p config.Problems
 	_, err := c.start(time.Time{})
 	p.Check(err == nil, "start: %v", err)
-	p.Check(c.MemoryBytes >= 1<<20, "memory_bytes: %d is below 1 MiB", c.MemoryBytes)
+	p.Check(c.MemoryBytes >= maxResponse, "memory_bytes: %d is below the %d that one call may return", c.MemoryBytes, maxResponse)
 	p.Check(c.ListEvery >= 100*time.Millisecond, "list_every: %v is below 100ms", c.ListEvery)
 	p.Check(c.IdlePoll > 0, "idle_poll: %v is not above 0", c.IdlePoll)
 	p.Check(c.StuckAfter >= 0, "stuck_after: %v is negative", c.StuckAfter)

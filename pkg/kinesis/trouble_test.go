@@ -161,7 +161,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	p.Create(16)
 	p.Feed(1500) // 15 MB
 	cfg := testConfig(srv.URL)
-	cfg.MemoryBytes = 1 << 20
+	cfg.MemoryBytes = maxResponse
 	d := newDeployment(t, cfg, 4)
 	d.join(all(4)...)
 	d.check(p)
