@@ -96,7 +96,8 @@ func (s *dataState) uploads(p *Pane) (list []outward, sum int64) {
 type judgement struct {
 	sum, limit float64 // bytes to all, or to the new peer
 	normal     window.Normal
-	young      bool
+	young      bool // fewer than History panes of uploads
+	rare       bool // young, but known for other traffic
 	fresh      bool // the top peer is new, and it alone is too much
 }
 
@@ -110,7 +111,7 @@ func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes 
 	case !j.young:
 		j.limit = max(float64(t.Bytes), t.Ratio*n.High)
 	case s.seen >= t.History:
-		j.limit = max(float64(t.Rare), t.Ratio*n.High)
+		j.limit, j.rare = max(float64(t.Rare), t.Ratio*n.High), true
 	default:
 		j.limit = max(float64(t.Young), t.Ratio*n.High)
 	}
@@ -174,6 +175,9 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *F
 	c := against("bytes_out", "bytes", j.sum, normal.Median, "this host before", j.limit)
 	ratio := j.sum / max(normal.High, float64(s.d.t.Bytes)/s.d.t.Ratio)
 	switch {
+	case j.rare:
+		usual = "it seldom sends anything there"
+		c.HasBaseline, c.Of, ratio = false, "too few uploads to judge", 0
 	case j.young:
 		usual = "too little is known of it to say what is usual"
 		c.HasBaseline, c.Of, ratio = false, "too young to judge", 0
@@ -184,7 +188,7 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *F
 	f.Sentence = fmt.Sprintf("Our host %s sent %s to the outside in %s, %s of it to %s; %s.",
 		p.Entity.Addr, size(float64(sum)), span(int64(p.End-p.Start)), size(float64(top.out)), top.row.Key.Peer, usual)
 	base := alert.Low
-	if j.young {
+	if j.young && !j.rare {
 		base = alert.Informational
 	}
 	f.Severity = alert.Rate(alert.Impact{Base: base, ActorOurs: true, Ratio: ratio})

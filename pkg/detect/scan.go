@@ -380,7 +380,7 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 // finding.
 func (s *scanState) elsewhere(row *Row) bool {
 	return !s.d.alone && row.Counts.Bare > 0 ||
-		row.HasSet && row.Set.Count() >= s.d.t.Ports && row.Counts.Failed >= s.d.t.Ports && row.Counts.Answered == 0
+		row.HasSet && row.Set.Count() >= s.d.t.Ports && row.Counts.Failed >= max(s.d.t.Ports, row.Counts.Answered)
 }
 
 // AppendTo implements State.
