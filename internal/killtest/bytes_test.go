@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/stage"
@@ -24,31 +25,47 @@ func TestMeasureBytes(t *testing.T) {
 		t.Skip("set FLOWSTITCH_LONG=1: a measurement of some minutes")
 	}
 	c := kafkatest.Real(t)
-	k := plan{rate: 72}
-	log, size, lines := k.flowLog(t)
-	for _, period := range []time.Duration{5 * time.Second, 15 * time.Minute} {
-		common := service.DefaultCommon()
-		common.Kafka.Brokers = c.Addrs
-		common.Pipeline.Prefix, common.Pipeline.SnapshotPeriod = kafkatest.Prefix(t), period
-		cfg := pipeline.Default(common)
-		cfg.Ingest.Files = []string{log}
-		ensureUncompacted(t, &common)
-		tel := telemetry.Quiet()
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		began := time.Now()
-		go func() { done <- pipeline.Run(ctx, cfg, tel) }()
-		judgedBy(t, tel, int(common.Pipeline.Partitions), done)
-		took := time.Since(began)
-		disk := onDisk(t, c, common.Pipeline.Prefix)
-		cancel()
-		if err := <-done; err != nil {
-			t.Fatal(err)
+	for _, version := range []uint8{2, 5} { // without TCP flags and with them
+		k := plan{rate: 72, format: flowlog.UpTo(version)}
+		log, size, lines := k.flowLog(t)
+		for _, period := range []time.Duration{5 * time.Second, 15 * time.Minute} {
+			t.Logf("version %d: %d lines of %d bytes, snapshot period %v", version, lines, size, period)
+			measureBytes(t, c, log, period)
 		}
-		flows, sessions, ledger := disk["flows"], disk["sessions"], disk["sessionize.ledger"]
-		t.Logf("snapshot period %v: %d lines of %d bytes in %v; on disk: flows %d, sessions %d (%.2f), sessionize ledger %d (%.2f), both %.2f bytes a byte of flows; all topics %v",
-			period, lines, size, took.Round(time.Second), flows, sessions, float64(sessions)/float64(flows), ledger, float64(ledger)/float64(flows),
-			float64(sessions+ledger)/float64(flows), disk)
+	}
+}
+
+// measureBytes runs the services over a log, in this process.
+func measureBytes(t *testing.T, c *kafkatest.Cluster, log string, period time.Duration) {
+	t.Helper()
+	common := service.DefaultCommon()
+	common.Kafka.Brokers = c.Addrs
+	common.Pipeline.Prefix, common.Pipeline.SnapshotPeriod = kafkatest.Prefix(t), period
+	cfg := pipeline.Default(common)
+	cfg.Ingest.Files = []string{log}
+	ensureUncompacted(t, &common)
+	tel := telemetry.Quiet()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	began := time.Now()
+	go func() { done <- pipeline.Run(ctx, cfg, tel) }()
+	judgedBy(t, tel, int(common.Pipeline.Partitions), done)
+	took := time.Since(began)
+	disk := onDisk(t, c, common.Pipeline.Prefix)
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	flows, sessions, ledger := disk["flows"], disk["sessions"], disk["sessionize.ledger"]
+	t.Logf("in %v; on disk: flows %d, sessions %d (%.2f), sessionize ledger %d (%.2f), both %.2f bytes a byte of flows; all topics %v",
+		took.Round(time.Second), flows, sessions, float64(sessions)/float64(flows), ledger, float64(ledger)/float64(flows),
+		float64(sessions+ledger)/float64(flows), disk)
+	for _, m := range pipeline.Metrics(tel.Registry, "flowstitch_stage_bytes_out_total") {
+		t.Logf("before compression: %s %s: %.0f bytes", pipeline.Label(m, "service"), pipeline.Label(m, "topic"), m.GetCounter().GetValue())
+	}
+	for _, m := range pipeline.Metrics(tel.Registry, "flowstitch_sessionize_events_total") {
+		t.Logf("session events: %s: %.0f", pipeline.Label(m, "kind"), m.GetCounter().GetValue())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/segmentio/encoding/json"
 
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/gen"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/simtest"
@@ -27,7 +28,8 @@ const (
 
 // plan is one kill test.
 type plan struct {
-	rate    float64 // ordinary sessions a second of two hours of event time
+	rate    float64         // ordinary sessions a second of two hours of event time
+	format  *flowlog.Format // nil is AWS's default, version 2
 	kills   int
 	between time.Duration
 	limit   time.Duration
@@ -50,7 +52,7 @@ func (k *plan) flowLog(t *testing.T) (path string, size, lines int64) {
 	}
 	defer f.Close()
 	w := bufio.NewWriter(f)
-	if lines, err = gen.Write(w, s, gen.Lines{}); err == nil {
+	if lines, err = gen.Write(w, s, gen.Lines{Format: k.format, Header: true}); err == nil {
 		err = w.Flush()
 	}
 	if err != nil {
