@@ -236,7 +236,7 @@ func TestAShardNobodyCanReadIsGivenUp(t *testing.T) {
 	cfg := testConfig(srv.URL)
 	cfg.StuckAfter = 700 * time.Millisecond
 	d := newDeployment(t, cfg, 2)
-	d.join(0, 1)
+	pod := d.join(0, 1)
 	p.Feed(40)
 	d.check(p)
 	const id = "shardId-000000000001"
@@ -248,6 +248,9 @@ func TestAShardNobodyCanReadIsGivenUp(t *testing.T) {
 	})
 	p.Feed(40)
 	d.wait("the gap", func() bool { return len(d.gaps) > 0 && d.gaps[0].Shard == id })
+	if pod.sum(t, "coverage_gaps_total", "vpc") == 0 {
+		t.Error("the gap is not counted")
+	}
 	srv.Fail(nil)
 	d.check(p)
 }
