@@ -15,11 +15,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/rule"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, kafkatest.Leaks()...) }
 
 const base flow.Time = 1772323200 // 2026-03-01T00:00:00Z
 
