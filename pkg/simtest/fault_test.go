@@ -212,7 +212,7 @@ func TestPoisonDoesNotStopAPartition(t *testing.T) {
 		}
 	}
 	m := start(src, fold, l, toy)
-	judge(t, m, c, prefix, l, toy, time.Minute)
+	judge(t, m, c, prefix, l, toy, busy)
 	for i, r := range read(t, c, prefix, stage.RejectsTopic, len(bad)) {
 		rej := rejectOf(r)
 		if string(r.Value) != string(bad[i]) || rej.Class != "poison" || rej.Partition != 3 || rej.Offset != int64(i) || rej.Topic != names.Name(stage.FlowsTopic) {
@@ -240,9 +240,7 @@ func TestHandOverInOrder(t *testing.T) {
 	until(t, 30*time.Second, "the first member to have folded a few thousand records", func() bool {
 		return metric(t, reg, "flowstitch_stage_records_in_total") > 5000
 	})
-	if _, ok := a.fold.Telemetry.Health.Ready(); !ok {
-		t.Error("not ready while it works")
-	}
+	until(t, busy, "readiness", func() bool { _, ok := a.fold.Telemetry.Health.Ready(); return ok })
 	for _, name := range []string{"slots", "lag_records", "tick_milliseconds", "clock_seconds", "sources_behind", "refold_records", "snapshot_oldest_milliseconds"} {
 		v := metric(t, reg, "flowstitch_stage_"+name)
 		if v == 0 && (name == "slots" || name == "tick_milliseconds" || name == "clock_seconds" || name == "sources_behind") {
@@ -251,7 +249,7 @@ func TestHandOverInOrder(t *testing.T) {
 	}
 	a.end(t)
 	b := start(src, fold, l, toy)
-	judge(t, b, c, prefix, l, toy, time.Minute)
+	judge(t, b, c, prefix, l, toy, busy)
 	b.end(t)
 	if v := metric(t, b.fold.Telemetry.Registry, "flowstitch_stage_refolded_records_total"); v != 0 {
 		t.Errorf("the successor refolded %v records after an orderly hand-over, want 0", v)
@@ -317,7 +315,7 @@ func TestZombieIsFencedAndSettles(t *testing.T) {
 		}
 		cl.Close()
 	}
-	judge(t, m, c, prefix, l, toy, time.Minute)
+	judge(t, m, c, prefix, l, toy, busy)
 	if v := metric(t, reg, "flowstitch_stage_slots_dropped_total", "reason=fenced"); v == 0 {
 		t.Error("no slot was dropped for being fenced")
 	}
@@ -355,7 +353,7 @@ func TestOlderGenerationStepsBack(t *testing.T) {
 		return nil, nil, false
 	})
 	m := start(src, fold, l, toy)
-	judge(t, m, c, prefix, l, toy, time.Minute)
+	judge(t, m, c, prefix, l, toy, busy)
 	m.end(t)
 	if !asked {
 		t.Error("slots of a newer generation were taken without asking the coordinator")
@@ -377,7 +375,7 @@ func TestConfigurationChangeTakesEffectAtAnOffset(t *testing.T) {
 	a.end(t)
 	toy := &Toy{Width: 10, Cuts: 4, Tag: 'B'}
 	b := start(src, fold, l, toy)
-	judge(t, b, c, prefix, l, toy, time.Minute)
+	judge(t, b, c, prefix, l, toy, busy)
 	if v := metric(t, b.fold.Telemetry.Registry, "flowstitch_stage_buckets_reconfigured_total"); v != testPartitions*4 {
 		t.Errorf("%v buckets were handed to the new configuration, want %d", v, testPartitions*4)
 	}
@@ -455,7 +453,7 @@ func TestBacklogClosesNothingEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := start(src, fold, l, toy)
-	judge(t, m, c, prefix, l, toy, time.Minute)
+	judge(t, m, c, prefix, l, toy, busy)
 	m.end(t)
 }
 
