@@ -118,9 +118,9 @@ func TestOneFormatEverywhere(t *testing.T) {
 	}
 }
 
-// real skips a test of a tool from outside Go unless the environment asks for
-// real components; it reports whether a missing one is a failure.
-func real(t *testing.T) (strict bool) {
+// wantReal skips a test of a tool from outside Go unless the environment asks for
+// wantReal components; it reports whether a missing one is a failure.
+func wantReal(t *testing.T) (strict bool) {
 	t.Helper()
 	strict = os.Getenv(kafkatest.EnvStrict) == "1"
 	if !strict && os.Getenv(kafkatest.EnvReal) != "1" {
@@ -146,7 +146,7 @@ const hclfmt = "github.com/hashicorp/hcl/v2/cmd/hclfmt@v2.24.0"
 // TestTerraformParses has Terraform read every file and hold it against its
 // canonical form; terraform validate needs the AWS provider, which it fetches.
 func TestTerraformParses(t *testing.T) {
-	real(t)
+	wantReal(t)
 	if _, err := exec.LookPath("terraform"); err == nil {
 		check(t, nil, "terraform", "fmt", "-check", "-diff", "terraform")
 		return
@@ -161,7 +161,7 @@ func TestTerraformParses(t *testing.T) {
 const cfnLintVersion = "1.51.0" // from PyPI
 
 func TestCloudFormationLint(t *testing.T) {
-	strict := real(t)
+	strict := wantReal(t)
 	dir, err := cfnLint(t)
 	switch {
 	case err == nil:

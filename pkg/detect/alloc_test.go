@@ -14,7 +14,7 @@ func TestCombineAllocatesNothing(t *testing.T) {
 	set := DefaultSettings()
 	c, m := NewCombiner(&set), &meter{}
 	var e session.Event
-	var start flow.Time = t0
+	start := t0
 	pane := func() {
 		for i := range events {
 			synAt(&e, numbered(10, i%20), numbered(52, i%70), uint16(440+i%5), start.Add(int64(i)%set.Pane))

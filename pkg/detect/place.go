@@ -12,7 +12,7 @@ import (
 
 // Fields of the message Place of observation.proto.
 const (
-	placeAccount num = iota + 1
+	placeAccount = iota + 1
 	placeVPC
 	placeSubnet
 	placeInterface

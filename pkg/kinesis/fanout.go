@@ -57,7 +57,7 @@ func (r *reader) subscription(ctx context.Context, pos *position) (ended bool, e
 	}
 	r.c.metrics.calls.WithLabelValues(r.st.cfg.Name, "SubscribeToShard").Inc()
 	events := out.GetStream()
-	defer events.Close()
+	defer func() { _ = events.Close() }() // whatever it says, the next call subscribes again
 	for {
 		event, since, open := next(ctx, events.Events())
 		if !open {

@@ -187,6 +187,7 @@ func (r *reader) failed(call string, err error, p *pacer) time.Duration {
 		r.st.forget()
 	case faultGone:
 		r.c.relist(r.st.cfg.Name)
+	default: // waiting is all that can be done
 	}
 	if r.failing.CompareAndSwap(0, time.Now().UnixMilli()) {
 		r.c.log.Warn("a shard could not be read; trying on", "stream", r.st.cfg.Name, "shard", r.key.Shard, "call", call, "fault", f, "error", err)

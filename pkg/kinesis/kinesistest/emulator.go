@@ -66,7 +66,7 @@ func freePort(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // the port is what was wanted of it
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 

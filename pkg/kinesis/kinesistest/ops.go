@@ -12,6 +12,7 @@ import (
 
 // request holds the members of all the inputs that the fake reads.
 type request struct {
+	//nolint:revive // the names are those of the service
 	StreamName, StreamARN, ShardId, ShardToSplit, ShardToMerge, AdjacentShardToMerge string
 	NewStartingHashKey, ShardIterator, ShardIteratorType, StartingSequenceNumber     string
 	NextToken, ConsumerName, ConsumerARN                                             string

@@ -239,10 +239,10 @@ func (t *Table) holds(v View, l *Listing, e *entry) bool {
 	}
 	// The shard and perhaps whole generations after it are gone. What is left
 	// of its range begins with the oldest shards that are still listed.
-	range_ := Shard{Lo: e.Lo, Hi: e.Hi}
+	gone := Shard{Lo: e.Lo, Hi: e.Hi}
 	for i := range l.Shards {
 		c := &l.Shards[i]
-		if !l.oldest(c) || !c.overlaps(&range_) {
+		if !l.oldest(c) || !c.overlaps(&gone) {
 			continue
 		}
 		if _, taken := t.lookup(v, Key{l.Stream, c.ID}); !taken {
