@@ -3,6 +3,7 @@ package detect
 import (
 	"testing"
 
+	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
@@ -10,6 +11,9 @@ import (
 // TestCombineAllocatesNothing folds the same hosts' sessions pane after pane:
 // parts and rows come from the panes before.
 func TestCombineAllocatesNothing(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates too")
+	}
 	const events = 512
 	set := DefaultSettings()
 	c, m := NewCombiner(&set), &meter{}

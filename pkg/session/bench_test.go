@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
@@ -51,7 +52,7 @@ func nothing(*Event) {}
 // TestBytesPerSession measures half a million open IPv4 sessions of both directions
 // at one interface: while their records are pending, told, and folded.
 func TestBytesPerSession(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("measures the heap; not with -short or -race")
 	}
 	const limit, sessions = 160, million / 2

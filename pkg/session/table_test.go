@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
@@ -65,7 +66,7 @@ func TestBothDirectionsAreOneSession(t *testing.T) {
 // TestObserveAllocatesNothing: a record of a known session costs no memory of
 // its own once the table has been as large as it is.
 func TestObserveAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	tab := NewTable(Default())
