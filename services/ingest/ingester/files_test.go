@@ -276,6 +276,21 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// TestStdinIsReadOnce: what was read before a slot is taken over again is gone,
+// and to go on behind it would lose it without a word.
+func TestStdinIsReadOnce(t *testing.T) {
+	in := &ingest{cfg: Default(), metrics: newMetrics(prometheus.NewRegistry()), stdin: strings.NewReader(""), fatal: make(chan error, 1)}
+	if _, err := in.open(stdinName); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.open(stdinName); err == nil || !strings.Contains(err.Error(), "second time") {
+		t.Errorf("the second time: %v", err)
+	}
+	if err := <-in.fatal; err == nil {
+		t.Error("the service was not told to end")
+	}
+}
+
 func TestConfig(t *testing.T) {
 	c := Default()
 	c.Files = []string{"a.log", "./a.log"}

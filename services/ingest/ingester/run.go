@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,7 +25,7 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	if err := stage.EnsureTopics(ctx, &sc, specs...); err != nil {
 		return err
 	}
-	in := &ingest{cfg: cfg, metrics: newMetrics(tel.Registry), stdin: os.Stdin}
+	in := &ingest{cfg: cfg, metrics: newMetrics(tel.Registry), stdin: os.Stdin, fatal: make(chan error, 1)}
 	if cfg.Stdin != nil {
 		in.stdin = cfg.Stdin
 	}
@@ -43,6 +44,14 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 		g.Go(func() error { return in.streams.run(ctx) })
 	}
 	g.Go(func() error { return st.Run(ctx) })
+	g.Go(func() error {
+		select {
+		case err := <-in.fatal:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	return g.Wait()
 }
 
@@ -52,6 +61,10 @@ type ingest struct {
 	metrics *metrics
 	stdin   io.Reader
 	streams *streams // nil without Kinesis
+	// begun says that standard input has been read from; fatal takes the error
+	// that no other try can mend.
+	begun atomic.Bool
+	fatal chan error
 }
 
 // slot makes the worker of one slot. Files belong to slot 0, so that one clock
@@ -73,6 +86,14 @@ func (in *ingest) slot(slot int) (stage.SlotWorker, error) {
 
 // open opens one file with a decoder of its own.
 func (in *ingest) open(name string) (*reading, error) {
+	if _, again := in.stdin.(Reopener); name == stdinName && !again && in.begun.Swap(true) {
+		err := errors.New("ingest: standard input can not be read a second time, which taking a slot over again would need; give the log as a file")
+		select {
+		case in.fatal <- err:
+		default:
+		}
+		return nil, err
+	}
 	r, closer, err := openInput(name, in.stdin)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
