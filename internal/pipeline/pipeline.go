@@ -8,6 +8,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/pprof"
@@ -44,17 +45,20 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, running := errgroup.WithContext(ctx)
 	start := func(name string, run func(context.Context) error) {
 		g.Go(func() (err error) {
-			pprof.Do(ctx, pprof.Labels(StageLabel, name), func(ctx context.Context) { err = run(ctx) })
+			pprof.Do(running, pprof.Labels(StageLabel, name), func(ctx context.Context) { err = run(ctx) })
 			return err
 		})
 	}
 	start("ingest", func(ctx context.Context) error { return ingester.Run(ctx, cfg.Ingest, tel) })
 	start("sessionize", func(ctx context.Context) error { return sessionizer.Run(ctx, cfg.Sessionize, tel) })
 	start("detect", func(ctx context.Context) error { return detector.Run(ctx, cfg.Detect, tel) })
-	return g.Wait()
+	if err := g.Wait(); ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // StageLabel is the profiler label by which the goroutines of the services can

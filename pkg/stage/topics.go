@@ -218,6 +218,9 @@ func patiently(ctx context.Context, ask func(context.Context) error) error {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err() // we are to end: that the topic is not known yet is no news
+			}
 			return err
 		}
 	}
