@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 )
 
@@ -276,6 +277,8 @@ func TestSimulation(t *testing.T) {
 	switch {
 	case os.Getenv("FLOWSTITCH_LONG") == "1":
 		runs = 200
+	case race.Enabled: // each takes ten times as long, and every interleaving helps
+		runs = 2
 	case os.Getenv(kafkatest.EnvReal) == "1":
 		runs = 12
 	}
