@@ -2,14 +2,15 @@ package flowlog
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flow/packed"
 )
 
 // insert makes room for an interface, forgetting the one unseen for longest
@@ -122,8 +123,8 @@ func (o *Owners) change(i int32) {
 
 func (e *owner) append(b []byte) []byte {
 	b = append(b, ownersVersion)
-	b = binary.AppendUvarint(b, e.moved)
-	b = binary.AppendVarint(b, e.hour)
+	b = packed.AppendUint(b, e.moved)
+	b = packed.AppendVarint(b, e.hour)
 	for f := range e.fam {
 		b = e.fam[f].append(b)
 	}
@@ -145,7 +146,7 @@ func (c *candidates) append(b []byte) []byte {
 		}
 	}
 	b = append(b, mask)
-	b = binary.AppendUvarint(b, uint64(c.records))
+	b = packed.AppendUint(b, uint64(c.records))
 	for _, a := range c.addr {
 		if a.IsValid() {
 			b = append(b, a[:]...)
@@ -194,81 +195,39 @@ func (o *Owners) Restore(states []OwnerState) error {
 
 // read reads what append wrote.
 func (e *owner) read(b []byte) bool {
-	r := cursor{b: b}
-	version := r.byte()
-	e.moved, e.hour = r.uvarint(), r.varint()
+	r := packed.Over(b)
+	version := r.Byte()
+	e.moved, e.hour = r.Uint(math.MaxUint64), r.Varint()
 	for f := range e.fam {
 		e.fam[f].read(&r)
 	}
-	return version == ownersVersion && !r.bad && len(r.b) == 0
+	return version == ownersVersion && r.Complete()
 }
 
-func (c *candidates) read(r *cursor) {
-	mask := r.byte()
+func (c *candidates) read(r *packed.Reader) {
+	mask := r.Byte()
 	c.state, c.told = learning(mask&3), mask&(1<<5) != 0
-	c.records = uint32(r.uvarint())
+	c.records = uint32(r.Uint(math.MaxUint32))
 	for k := range c.addr {
 		if mask&(1<<(6+k)) != 0 {
-			c.addr[k] = r.addr()
+			c.addr[k] = readAddr(r)
 		}
 	}
 	n := int(mask >> 2 & 7)
 	if n > maxPeers || c.state > learnForward || (c.state == learnOwned && !c.addr[0].IsValid()) {
-		r.bad = true
+		r.Fail()
 		return
 	}
 	for k := range n {
-		c.peers[k] = r.addr()
+		c.peers[k] = readAddr(r)
 	}
 }
 
-// cursor reads saved state; after damage it gives zeros and bad is set.
-type cursor struct {
-	b   []byte
-	bad bool
-}
-
-func (r *cursor) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *cursor) byte() byte {
-	if b := r.take(1); len(b) == 1 {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *cursor) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *cursor) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *cursor) addr() (a flow.Addr) {
-	copy(a[:], r.take(16))
+// readAddr reads an address, which must be one.
+func readAddr(r *packed.Reader) (a flow.Addr) {
+	copy(a[:], r.Take(16))
 	if !a.IsValid() {
-		r.bad = true
+		r.Fail()
 	}
 	return a
 }

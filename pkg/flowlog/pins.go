@@ -1,8 +1,9 @@
 package flowlog
 
 import (
-	"encoding/binary"
 	"errors"
+
+	"github.com/flowstitch/flowstitch/pkg/flow/packed"
 )
 
 // pinsVersion is the first byte of what AppendPins writes.
@@ -16,14 +17,14 @@ var errPins = errors.New("flowlog: not a snapshot of pinned layouts; it is damag
 // not show its layout by itself.
 func (d *Decoder) AppendPins(b []byte) []byte {
 	b = append(b, pinsVersion)
-	b = binary.AppendUvarint(b, uint64(len(d.pins)))
+	b = packed.AppendUint(b, uint64(len(d.pins)))
 	for _, key := range sortedKeys(d.pins) {
 		p := d.pins[key]
-		b = appendString(b, key)
-		b = binary.AppendUvarint(b, uint64(len(p.choices)))
+		b = packed.AppendText(b, key)
+		b = packed.AppendUint(b, uint64(len(p.choices)))
 		for i := range p.choices {
-			b = appendString(b, p.choices[i].Format.String())
-			b = appendString(b, p.choices[i].Why)
+			b = packed.AppendText(b, p.choices[i].Format.String())
+			b = packed.AppendText(b, p.choices[i].Why)
 			b = append(b, byte(p.choices[i].Confidence))
 		}
 	}
@@ -34,26 +35,22 @@ func (d *Decoder) AppendPins(b []byte) []byte {
 // AppendPins would write something new.
 func (d *Decoder) Pinned() int { return d.pinned }
 
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 // RestorePins replaces the inferred layouts by what AppendPins wrote. On an
 // error nothing is pinned.
 func (d *Decoder) RestorePins(b []byte) error {
 	clear(d.pins)
 	d.pinned = 0
-	r := cursor{b: b}
-	if r.byte() != pinsVersion {
+	r := packed.Over(b)
+	if r.Byte() != pinsVersion {
 		return errPins
 	}
 	pins, pinned := make(map[string]*pin), 0
-	for n := r.uvarint(); n > 0 && !r.bad; n-- {
-		key := string(r.take(r.uvarint()))
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		key := r.Text()
 		p := &pin{}
-		for m := r.uvarint(); m > 0 && !r.bad; m-- {
-			f, err := ParseFormat(string(r.take(r.uvarint())))
-			c := Choice{Source: key, Format: f, Basis: "inferred", Why: string(r.take(r.uvarint())), Confidence: int(r.byte())}
+		for m := r.Count(); m > 0 && !r.Bad(); m-- {
+			f, err := ParseFormat(r.Text())
+			c := Choice{Source: key, Format: f, Basis: "inferred", Why: r.Text(), Confidence: int(r.Byte())}
 			if err != nil || len(p.formats) >= maxLayouts {
 				return errPins
 			}
@@ -65,7 +62,7 @@ func (d *Decoder) RestorePins(b []byte) error {
 		pins[key] = p
 		pinned += len(p.formats)
 	}
-	if r.bad || len(r.b) > 0 {
+	if !r.Complete() {
 		return errPins
 	}
 	d.pins, d.pinned = pins, pinned

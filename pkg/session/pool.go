@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flow/packed"
 )
 
 // pool interns what records say of their observation point, so that entries
@@ -141,15 +142,28 @@ func (i *info) clone() info {
 // appendText appends the content as snapshots hold it.
 func (i *info) appendText(b []byte) []byte {
 	for _, s := range [...]string{i.id, i.group, i.account, i.vpc, i.subnet, i.instance, i.service[0], i.service[1]} {
-		b = appendString(b, s)
+		b = packed.AppendText(b, s)
 	}
 	b = append(b, i.outer[0][:]...)
 	b = append(b, i.outer[1][:]...)
-	b = appendUint(b, uint64(len(i.tags)))
+	b = packed.AppendUint(b, uint64(len(i.tags)))
 	for _, a := range i.tags {
-		b = appendString(appendString(b, a.Name), a.Value)
+		b = packed.AppendText(packed.AppendText(b, a.Name), a.Value)
 	}
 	return b
+}
+
+// readInfo reads what appendText wrote.
+func readInfo(r *packed.Reader) (v info) {
+	for _, s := range [...]*string{&v.id, &v.group, &v.account, &v.vpc, &v.subnet, &v.instance, &v.service[0], &v.service[1]} {
+		*s = r.Text()
+	}
+	copy(v.outer[0][:], r.Take(16))
+	copy(v.outer[1][:], r.Take(16))
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		v.tags = append(v.tags, flow.Attr{Name: r.Text(), Value: r.Text()})
+	}
+	return v
 }
 
 func (p *pool) hold(i uint32) {

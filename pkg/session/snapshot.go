@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flow/packed"
 )
 
 // snapshotVersion is the first byte of a snapshot: the format, and with it the
@@ -23,8 +24,8 @@ var ErrSnapshot = errors.New("session: not a snapshot that this version reads")
 func (t *Table) AppendSnapshot(b []byte) []byte {
 	b = append(b, snapshotVersion)
 	b = binary.AppendVarint(b, int64(t.clock))
-	b = appendUint(b, uint64(t.wheel.pos))
-	b = appendUint(b, uint64(t.wall))
+	b = packed.AppendUint(b, uint64(t.wheel.pos))
+	b = packed.AppendUint(b, uint64(t.wall))
 	b = binary.AppendVarint(b, int64(t.partition))
 	b = binary.AppendVarint(b, t.offset)
 	for _, g := range t.gaps {
@@ -33,7 +34,7 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 	b = append(b, t.gapAt)
 	order := t.inOrder()
 	points := pointNumbers{number: make([]uint32, len(t.pool.infos))}
-	b = appendUint(b, uint64(len(order)))
+	b = packed.AppendUint(b, uint64(len(order)))
 	place := make([]uint32, len(t.entries.chunks)<<slabBits)
 	for n, i := range order {
 		place[i] = uint32(n)
@@ -44,13 +45,13 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
 			count++
 		}
-		b = appendUint(b, count)
+		b = packed.AppendUint(b, count)
 		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
-			b = appendUint(b, uint64(place[i]))
+			b = packed.AppendUint(b, uint64(place[i]))
 		}
 	}
 	at := len(b)
-	b = appendUint(b, uint64(len(points.order)))
+	b = packed.AppendUint(b, uint64(len(points.order)))
 	for _, i := range points.order {
 		b = t.pool.infos[i].appendText(b)
 	}
@@ -91,20 +92,20 @@ func (t *Table) inOrder() []uint32 {
 
 func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
 	k := t.keyOf(e)
-	b = appendUint(b, uint64(e.state&^(stFar|stList)))
+	b = packed.AppendUint(b, uint64(e.state&^(stFar|stList)))
 	at := len(b)
 	b = k.AppendTo(append(b, 0))
 	b[at] = byte(len(b) - at - 1)
 	for _, v := range [...]uint32{e.born, e.start[0], e.start[1], e.end[0], e.end[1], e.endAt, e.wall} {
 		b = binary.BigEndian.AppendUint32(b, v)
 	}
-	b = appendUint(b, uint64(e.origin()))
+	b = packed.AppendUint(b, uint64(e.origin()))
 	b = append(b, e.evidence, e.conf, e.misc)
 	n := 0
 	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
 		n++
 	}
-	b = appendUint(b, uint64(n))
+	b = packed.AppendUint(b, uint64(n))
 	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
 		b = appendNode(b, t.nodes.at(i), points)
 	}
@@ -115,12 +116,12 @@ func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
 			break
 		}
 	}
-	b = appendUint(b, uint64(n))
+	b = packed.AppendUint(b, uint64(n))
 	for i := e.pend; n > 0; n-- {
 		i = t.pendings.at(i).next
 		p := t.pendings.at(i)
 		b = binary.BigEndian.AppendUint32(b, p.start)
-		b = appendUint(b, points.of(p.info))
+		b = packed.AppendUint(b, points.of(p.info))
 		b = binary.BigEndian.AppendUint32(b, p.off)
 		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.lo), p.hi)
 	}
@@ -130,12 +131,12 @@ func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
 func appendNode(b []byte, v *node, points *pointNumbers) []byte {
 	b = binary.BigEndian.AppendUint16(b, v.bits)
 	if k := v.kind(); k == nodeObserved || k == nodeMemory {
-		b = appendUint(b, points.of(v.info))
+		b = packed.AppendUint(b, points.of(v.info))
 	} else {
-		b = appendUint(b, uint64(v.info))
+		b = packed.AppendUint(b, uint64(v.info))
 	}
 	for _, a := range v.tally {
-		b = appendUint(appendUint(b, a.lo), a.hi)
+		b = packed.AppendUint(packed.AppendUint(b, a.lo), a.hi)
 	}
 	for _, s := range v.seen {
 		b = binary.BigEndian.AppendUint32(b, s)
@@ -161,10 +162,10 @@ func (t *Table) Restore(b []byte) error {
 			t.pool.drop(i)
 		}
 	}()
-	r := reader{b: b[1:]}
+	r := packed.Over(b[1:])
 	t.restoreHeader(&r)
 	order := make([]uint32, 0, 64)
-	for n := r.count(); n > 0 && !r.bad; n-- {
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		i, err := t.restoreEntry(&r, points)
 		if err != nil {
 			return err
@@ -174,7 +175,7 @@ func (t *Table) Restore(b []byte) error {
 	if err := t.restoreLists(&r, order); err != nil {
 		return err
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Complete() {
 		return fmt.Errorf("%w: it is cut short or has a tail", ErrSnapshot)
 	}
 	for _, i := range order {
@@ -183,22 +184,22 @@ func (t *Table) Restore(b []byte) error {
 	return nil
 }
 
-func (t *Table) restoreHeader(r *reader) {
-	t.clock = flow.Time(r.varint())
-	t.wheel.pos, t.wall = uint32(r.uint(maxRecords)), uint32(r.uint(maxRecords))
+func (t *Table) restoreHeader(r *packed.Reader) {
+	t.clock = flow.Time(r.Varint())
+	t.wheel.pos, t.wall = uint32(r.Uint(maxRecords)), uint32(r.Uint(maxRecords))
 	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
-	t.partition, t.offset = int32(r.varint()), r.varint()
+	t.partition, t.offset = int32(r.Varint()), r.Varint()
 	for i := range t.gaps {
-		t.gaps[i] = r.fix64()
+		t.gaps[i] = r.Fix64()
 	}
-	t.gapAt = r.byte() % uint8(len(t.gaps))
+	t.gapAt = r.Byte() % uint8(len(t.gaps))
 }
 
 // restoreLists puts the entries into their lists, in the order they were in.
-func (t *Table) restoreLists(r *reader, order []uint32) error {
+func (t *Table) restoreLists(r *packed.Reader, order []uint32) error {
 	for l := listNew; l < numLists; l++ {
-		for n := r.count(); n > 0 && !r.bad; n-- {
-			at := r.uint(maxRecords)
+		for n := r.Count(); n > 0 && !r.Bad(); n-- {
+			at := r.Uint(maxRecords)
 			if at >= uint64(len(order)) || t.entries.at(order[at]).list() != listNone {
 				return fmt.Errorf("%w: a list names an entry that is not there", ErrSnapshot)
 			}
@@ -215,33 +216,33 @@ func (t *Table) restorePoints(b []byte) (points []uint32, rest []byte, err error
 	if size >= uint64(end) {
 		return nil, nil, fmt.Errorf("%w: it is cut short", ErrSnapshot)
 	}
-	r := reader{b: b[end-int(size) : end]}
-	for n := r.count(); n > 0 && !r.bad; n-- {
-		v := r.info()
+	r := packed.Over(b[end-int(size) : end])
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		v := readInfo(&r)
 		i := t.pool.add(&v)
 		t.pool.hold(i)
 		points = append(points, i)
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Complete() {
 		return nil, nil, fmt.Errorf("%w: its points are cut short", ErrSnapshot)
 	}
 	return points, b[:end-int(size)], nil
 }
 
-func (t *Table) restoreEntry(r *reader, points []uint32) (uint32, error) {
-	state := uint32(r.uint(maxRecords))
-	k, err := flow.ParseKey(r.take(int(r.byte())))
-	if err != nil || r.bad {
+func (t *Table) restoreEntry(r *packed.Reader, points []uint32) (uint32, error) {
+	state := uint32(r.Uint(maxRecords))
+	k, err := flow.ParseKey(r.Take(int(r.Byte())))
+	if err != nil || r.Bad() {
 		return 0, fmt.Errorf("%w: %w", ErrSnapshot, flow.ErrKey)
 	}
 	i := t.open(hashKey(&k), &k)
 	e := t.entries.at(i)
 	e.state = state &^ (stFar | stList | stCounted)
 	for _, to := range [...]*uint32{&e.born, &e.start[0], &e.start[1], &e.end[0], &e.end[1], &e.endAt, &e.wall} {
-		*to = r.fix32()
+		*to = r.Fix32()
 	}
-	e.setOrigin(int64(r.uint(maxPackets)))
-	e.evidence, e.conf, e.misc = r.byte(), r.byte(), r.byte()
+	e.setOrigin(int64(r.Uint(maxPackets)))
+	e.evidence, e.conf, e.misc = r.Byte(), r.Byte(), r.Byte()
 	if state&stCounted != 0 {
 		t.countSource(e)
 	}
@@ -260,9 +261,9 @@ func (t *Table) restoreEntry(r *reader, points []uint32) (uint32, error) {
 	return i, nil
 }
 
-func (t *Table) restoreNodes(r *reader, e *entry, points []uint32) error {
+func (t *Table) restoreNodes(r *packed.Reader, e *entry, points []uint32) error {
 	last := uint32(0)
-	for n := r.count(); n > 0 && !r.bad; n-- {
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		j := t.nodes.alloc()
 		t.link(e, last, j)
 		last = j
@@ -273,11 +274,11 @@ func (t *Table) restoreNodes(r *reader, e *entry, points []uint32) error {
 	return nil
 }
 
-func (t *Table) restoreRing(r *reader, i uint32, points []uint32) error {
-	for n := r.count(); n > 0 && !r.bad; n-- {
-		p := pending{start: r.fix32()}
-		at := r.uint(maxRecords)
-		p.off, p.lo, p.hi = r.fix32(), r.fix64(), r.fix64()
+func (t *Table) restoreRing(r *packed.Reader, i uint32, points []uint32) error {
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		p := pending{start: r.Fix32()}
+		at := r.Uint(maxRecords)
+		p.off, p.lo, p.hi = r.Fix32(), r.Fix64(), r.Fix64()
 		if at >= uint64(len(points)) || p.lo>>61 != 0 {
 			return fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
 		}
@@ -288,22 +289,22 @@ func (t *Table) restoreRing(r *reader, i uint32, points []uint32) error {
 	return nil
 }
 
-func (t *Table) restoreNode(r *reader, v *node, points []uint32) bool {
-	bits := r.fix16()
-	at := r.uint(maxRecords)
+func (t *Table) restoreNode(r *packed.Reader, v *node, points []uint32) bool {
+	bits := r.Fix16()
+	at := r.Uint(maxRecords)
 	for i := range v.tally {
-		v.tally[i] = tally{r.uint(1<<64 - 1), r.uint(1<<64 - 1)}
+		v.tally[i] = tally{r.Uint(1<<64 - 1), r.Uint(1<<64 - 1)}
 	}
 	for i := range v.seen {
-		v.seen[i] = r.fix32()
+		v.seen[i] = r.Fix32()
 	}
-	v.flags = [2]uint8{r.byte(), r.byte()}
+	v.flags = [2]uint8{r.Byte(), r.Byte()}
 	limit := uint16(len(v.seen))
 	if bits&nodeKind == nodeMemory {
 		limit = memorySize
 	}
 	// Only what is well formed gets its kind: a node without one holds no point.
-	if r.bad || bits&nodeSeen>>seenShift >= limit {
+	if r.Bad() || bits&nodeSeen>>seenShift >= limit {
 		v.bits = nodeTold
 		return false
 	}
