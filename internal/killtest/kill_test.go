@@ -2,7 +2,7 @@ package killtest
 
 import (
 	"bufio"
-	"fmt"
+	"context"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/segmentio/encoding/json"
 
+	"github.com/flowstitch/flowstitch/internal/facts"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/gen"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
@@ -111,7 +112,7 @@ func (j *judged) wait(t *testing.T, limit time.Duration) {
 
 // run runs two processes of each service over the log, kills them, and returns
 // the facts. Without kills the log is read as fast as it goes.
-func (k *plan) run(t *testing.T, c *kafkatest.Cluster, spec memberSpec, seed uint64) *facts {
+func (k *plan) run(t *testing.T, c *kafkatest.Cluster, spec memberSpec, seed uint64) *facts.Facts {
 	t.Helper()
 	spec.Addrs, spec.Prefix, spec.Begin = c.Addrs, kafkatest.Prefix(t), time.Now()
 	j := &judged{done: map[string]bool{}}
@@ -139,9 +140,14 @@ func (k *plan) run(t *testing.T, c *kafkatest.Cluster, spec memberSpec, seed uin
 	if len(swarm.BadExits) != 0 {
 		t.Errorf("bad exits: %v", swarm.BadExits)
 	}
-	f := readFacts(t, c, spec.Prefix)
+	ctx, cancel := context.WithTimeout(context.Background(), readLimit)
+	defer cancel()
+	f, err := facts.Read(ctx, c.Opts(), spec.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("%s, %d kills %v (ingest, sessionize, detect): %d flows, %d rejects, %d sessions closed, %d findings in %v; %v",
-		c.Kind, swarm.Kills, by, f.flows, f.rejects, f.closed, len(f.findings), took.Round(time.Second), &j.lives)
+		c.Kind, swarm.Kills, by, f.Flows, f.Rejects, f.Closed, len(f.Findings), took.Round(time.Second), &j.lives)
 	return f
 }
 
@@ -168,32 +174,18 @@ func (k *plan) test(t *testing.T, c *kafkatest.Cluster) {
 	t.Helper()
 	log, size, lines := k.flowLog(t)
 	want := k.run(t, c, memberSpec{Log: log}, 0)
-	if want.closed == 0 || len(want.findings) == 0 || want.flows+want.rejects > int(lines) {
-		t.Fatalf("the run without kills gave %d flows of %d lines, %d sessions and %d findings", want.flows, lines, want.closed, len(want.findings))
+	if want.Closed == 0 || len(want.Findings) == 0 || want.Flows+want.Rejects > int(lines) {
+		t.Fatalf("the run without kills gave %d flows of %d lines, %d sessions and %d findings", want.Flows, lines, want.Closed, len(want.Findings))
 	}
 	seed := uint64(time.Now().UnixNano())
 	whole := time.Duration(k.kills) * k.between
 	have := k.run(t, c, memberSpec{Log: log, Rate: float64(size) / whole.Seconds()}, seed)
-	s, f := against(want.sessions, have.sessions), against(want.findings, have.findings)
+	s, f := facts.Against(want.Sessions, have.Sessions), facts.Against(want.Findings, have.Findings)
 	t.Logf("| kills | flows | sessions | lost | duplicated | changed | findings | lost | duplicated | changed |\n| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d |",
-		k.kills, have.flows, have.closed, s.lost, s.duplicated, s.changed, len(have.findings), f.lost, f.duplicated, f.changed)
-	if s != (verdict{}) || f != (verdict{}) || have.flows != want.flows || have.rejects != want.rejects {
-		t.Errorf("seed %d: sessions %+v, findings %+v, %d flows and %d rejects (without kills %d and %d)\n%s",
-			seed, s, f, have.flows, have.rejects, want.flows, want.rejects, differences(want, have))
+		k.kills, have.Flows, have.Closed, s.Lost, s.Duplicated, s.Changed, len(have.Findings), f.Lost, f.Duplicated, f.Changed)
+	if err := facts.Check(want, have); err != nil {
+		t.Errorf("seed %d: %v", seed, err)
 	}
-}
-
-// differences shows the first few findings that are not as they should be.
-func differences(want, have *facts) string {
-	var b strings.Builder
-	n := 0
-	for uid, w := range want.findings {
-		if h := have.findings[uid]; h.what != w.what && n < 3 {
-			n++
-			fmt.Fprintf(&b, "want %s\nhave %s\n", w.text, h.text)
-		}
-	}
-	return b.String()
 }
 
 // TestKill is the short cut; TestKillLong is the whole.

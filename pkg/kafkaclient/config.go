@@ -1,6 +1,7 @@
 package kafkaclient
 
 import (
+	"context"
 	"net"
 	"slices"
 	"strings"
@@ -20,7 +21,13 @@ type Config struct {
 	Rack string `yaml:"rack"`
 	TLS  TLS    `yaml:"tls"`
 	SASL SASL   `yaml:"sasl"`
+	// Dial makes the connections below TLS; nil is the network. Simulations have
+	// one of their own.
+	Dial Dialer `yaml:"-"`
 }
+
+// Dialer makes a connection.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // TLS encrypts connections. Files are read again when they change, so that
 // rotated certificates need no restart.

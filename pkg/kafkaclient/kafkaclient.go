@@ -40,13 +40,18 @@ func (c *Config) Opts() ([]kgo.Opt, error) {
 	if c.Rack != "" {
 		opts = append(opts, kgo.Rack(c.Rack))
 	}
+	dial := c.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	if c.TLS.Enabled {
-		r := &reloader{t: c.TLS}
+		r := &reloader{t: c.TLS, raw: dial}
 		if _, err := r.config(); err != nil {
 			return nil, fmt.Errorf("kafka.tls: %w", err)
 		}
-		opts = append(opts, kgo.Dialer(r.dial))
+		dial = r.dial
 	}
+	opts = append(opts, kgo.Dialer(bounded(dial)))
 	m, err := c.SASL.method()
 	if err != nil {
 		return nil, fmt.Errorf("kafka.sasl: %w", err)
@@ -134,14 +139,22 @@ func secret(path string) (string, error) {
 	return s, nil
 }
 
+// bounded is dial with a bound on each attempt.
+func bounded(dial Dialer) Dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
+}
+
+// dial makes a connection and shakes hands over it.
 func (r *reloader) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	cfg, err := r.config()
 	if err != nil {
 		return nil, fmt.Errorf("kafka.tls: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	raw, err := r.raw(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,8 @@ import (
 // reloader keeps a TLS configuration that follows its files. It looks at them
 // when a connection is made: a Kafka client makes few, and needs no watcher.
 type reloader struct {
-	t TLS
+	t   TLS
+	raw Dialer
 
 	mu    sync.Mutex
 	seen  [3]stamp
