@@ -103,10 +103,10 @@ func (s *beaconState) Final(p *Pane, r Reporter) {
 func (s *beaconState) learn(row *Row) {
 	i, found := slices.BinarySearchFunc(s.list, row.Key, func(x pairCourse, k RowKey) int { return x.key.Compare(k) })
 	if !found {
-		s.list = slices.Insert(s.list, i, pairCourse{key: row.Key, ref: Row{Key: row.Key, Ref: row.Ref, HasRef: row.HasRef}})
+		s.list = slices.Insert(s.list, i, pairCourse{key: row.Key, ref: row.kept()})
 	}
 	x := &s.list[i]
-	x.beats = append(x.beats, row.Beats...)
+	x.beats = append(x.beats, row.Beats()...)
 	x.sessions += row.Counts.Sessions
 	x.answered += row.Counts.Answered
 	x.bytes += row.Counts.Bytes()

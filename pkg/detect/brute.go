@@ -127,9 +127,9 @@ func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time, within int64
 	if extra != nil {
 		t.key = extra.Key
 		t.answered += extra.Counts.Answered
-		t.sizes.Merge(extra.Sizes)
+		t.sizes.Merge(extra.Sizes())
 		t.counts.Add(&extra.Counts)
-		t.starts = append(t.starts, extra.Beats...)
+		t.starts = append(t.starts, extra.Beats()...)
 		t.rows = append(t.rows, extra)
 		t.total += extra.Counts.Answered
 	}
@@ -236,11 +236,13 @@ func (s *bruteState) learn(p *Pane, row *Row) {
 
 func (a *attempts) add(start flow.Time, row *Row) {
 	a.total += row.Counts.Answered
-	a.panes = append(a.panes, attemptPane{
-		start: start, answered: row.Counts.Answered, sizes: row.Sizes.Clone(), counts: row.Counts,
-		starts: slices.Clone(row.Beats[:min(len(row.Beats), maxStarts)]),
-		ref:    Row{Key: row.Key, Counts: Counts{Sessions: row.Counts.Sessions}, Ref: row.Ref, HasRef: row.HasRef},
-	})
+	sizes, beats := row.Sizes(), row.Beats()
+	x := attemptPane{
+		start: start, answered: row.Counts.Answered, sizes: sizes.Clone(), counts: row.Counts,
+		starts: slices.Clone(beats[:min(len(beats), maxStarts)]), ref: row.kept(),
+	}
+	x.ref.Counts.Sessions = row.Counts.Sessions
+	a.panes = append(a.panes, x)
 }
 
 // forget drops what lies before the window, and the oldest beyond maxTargets.
@@ -367,7 +369,7 @@ func readCounts(r *window.Reader) Counts {
 
 func readRow(r *window.Reader) Row {
 	var row Row
-	if parseRow(r.Bytes(), &row) != nil {
+	if parseRow(r.Bytes(), &row, nil) != nil {
 		r.Fail("a row")
 	}
 	return row

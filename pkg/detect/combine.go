@@ -2,8 +2,6 @@ package detect
 
 import (
 	"cmp"
-	"slices"
-	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
@@ -28,20 +26,19 @@ type Tap interface {
 // Combiner adds session events up per entity and pane: the state of one bucket
 // of the combine stage. It is a deterministic function of the calls made on it.
 type Combiner struct {
-	set     *Settings
-	taps    []Tap
-	clock   flow.Time
-	wall    int64
-	accs    map[accKey]*acc
-	first   flow.Time // no pane of accs starts before
-	mem     memory
-	spare   []*acc
-	obs     Observation // the one being sent
-	view    view        // of the event being folded
-	places  places      // what points encode to: no state
-	ready   []accKey    // have passed the early weight, in the order in which they did
-	pending []accKey    // of an unfinished Advance
-	stats   CombineStats
+	set    *Settings
+	taps   []Tap
+	clock  flow.Time
+	wall   int64
+	panes  paneSums
+	mem    memory
+	obs    Observation // the one being sent
+	view   view        // of the event being folded
+	places places      // what points encode to: no state
+	ready  []accKey    // have passed the early weight, in the order in which they did
+	due    []*acc      // of panes that have passed, or did
+	sent   int         // how many of due are done with; the rest waits for another Advance
+	stats  CombineStats
 }
 
 // CombineStats counts what a combiner did since it was made; it is no state.
@@ -65,14 +62,6 @@ func (k accKey) compare(o accKey) int {
 	return k.entity.Compare(o.entity)
 }
 
-type acc struct {
-	mem          *memory
-	early, final *Part
-	weight       int64 // of what early holds
-	sent         int64 // wall time of the last early observation
-	queued       bool
-}
-
 // Early weights: an entity's early sums are sent when their weight reaches
 // earlyWeight. A login attempt weighs all of it, because ten of them are spread
 // over all combiners and must be seen within a minute; any other session one,
@@ -84,14 +73,14 @@ const (
 
 // NewCombiner returns an empty combiner. It keeps set.
 func NewCombiner(set *Settings, taps ...Tap) *Combiner {
-	return &Combiner{set: set, taps: taps, clock: flow.MinTime, first: flow.MaxTime, accs: map[accKey]*acc{}, places: places{}}
+	return &Combiner{set: set, taps: taps, clock: flow.MinTime, panes: newPaneSums(), places: places{}}
 }
 
 // Stats returns the counters.
 func (c *Combiner) Stats() CombineStats { return c.stats }
 
 // Entities is how many (entity, pane) sums are held.
-func (c *Combiner) Entities() int { return len(c.accs) }
+func (c *Combiner) Entities() int { return c.panes.n + len(c.due) - c.sent }
 
 // Fold adds one session event, which lies at the given position of `sessions`.
 func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sink) {
@@ -129,7 +118,7 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		v.c = countsOf(e, final, v.clientOurs)
 		c.contribute(v)
 	}
-	if len(c.accs) > c.set.CombineEntities {
+	if c.panes.n > c.set.CombineEntities {
 		c.relieve(out)
 	}
 }
@@ -137,14 +126,14 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 // contribute adds one view of an event to everything that it is about.
 func (c *Combiner) contribute(v *view) {
 	a := c.acc(v.pane, Host(v.Key.Scope, v.Client.Addr))
-	v.addClient(a.part(v.final))
+	v.addClient(a.part(v.final, &c.mem))
 	if !v.final {
 		c.weigh(a, accKey{v.pane, Host(v.Key.Scope, v.Client.Addr)}, v.weight())
 	}
 	if v.serverOurs || !v.clientOurs {
 		k := accKey{v.pane, Host(v.Key.Scope, v.Server.Addr)}
 		b := c.acc(k.pane, k.entity)
-		v.addServer(b.part(v.final))
+		v.addServer(b.part(v.final, &c.mem))
 		if !v.final {
 			c.weigh(b, k, v.weight())
 		}
@@ -152,7 +141,7 @@ func (c *Combiner) contribute(v *view) {
 	for _, t := range c.taps {
 		t.Tap(v.Event, func(e Entity, k RowKey) {
 			p := c.acc(v.pane, e)
-			part := p.part(v.final)
+			part := p.part(v.final, &c.mem)
 			part.Client.Add(&v.c)
 			part.isAt(v.placeOf(true))
 			v.add(part, Custom, k)
@@ -165,13 +154,13 @@ func (c *Combiner) contribute(v *view) {
 		return
 	}
 	if v.serverOurs && outcomeOf(v.Event) == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
-		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true)
+		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true, &c.mem)
 		p.Server.Add(&v.c)
 		v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol})
 	}
 	for i := range v.Points {
 		p := c.acc(v.pane, Entity{Kind: KindPoint, Name: v.Points[i].ID})
-		p.part(true).Client.Add(&v.c)
+		p.part(true, &c.mem).Client.Add(&v.c)
 	}
 }
 
@@ -195,59 +184,12 @@ func (c *Combiner) foldGap(e *session.Event) {
 	if c.clock != flow.MinTime && c.clock != flow.MaxTime {
 		pane = max(pane, c.clock.Floor(c.set.Pane))
 	}
-	p := c.acc(pane, Entity{Kind: KindPoint, Name: e.Gap.Point.ID}).part(true)
+	p := c.acc(pane, Entity{Kind: KindPoint, Name: e.Gap.Point.ID}).part(true, &c.mem)
 	p.Skipped += max(int64(e.Gap.End-e.Gap.Start), 1)
 	p.Server.Add(&Counts{First: e.Gap.Start, Last: e.Gap.End})
 }
 
-func (c *Combiner) acc(pane flow.Time, e Entity) *acc {
-	k := accKey{pane, e}
-	a := c.accs[k]
-	if a == nil {
-		if a = c.newAcc(); e.Name != "" {
-			k.entity.Name = strings.Clone(e.Name) // the event's text goes with the event
-		}
-		c.accs[k] = a
-		c.first = min(c.first, pane)
-	}
-	return a
-}
-
-func (c *Combiner) newAcc() *acc {
-	n := len(c.spare)
-	if n == 0 {
-		return &acc{mem: &c.mem}
-	}
-	a := c.spare[n-1]
-	c.spare = c.spare[:n-1]
-	return a
-}
-
-// drop forgets a sum and keeps its memory.
-func (c *Combiner) drop(k accKey) {
-	a := c.accs[k]
-	if a == nil {
-		return
-	}
-	delete(c.accs, k)
-	c.mem.free(a.early)
-	c.mem.free(a.final)
-	*a = acc{mem: &c.mem}
-	if len(c.spare) < keepParts {
-		c.spare = append(c.spare, a)
-	}
-}
-
-func (a *acc) part(final bool) *Part {
-	p := &a.early
-	if final {
-		p = &a.final
-	}
-	if *p == nil {
-		*p = a.mem.part()
-	}
-	return *p
-}
+func (c *Combiner) acc(pane flow.Time, e Entity) *acc { return c.panes.acc(pane, &e) }
 
 func (c *Combiner) weigh(a *acc, k accKey, w int64) {
 	if a.weight += w; a.weight >= earlyWeight && !a.queued {
@@ -261,7 +203,7 @@ func (c *Combiner) Tick(wall int64, out Sink) {
 	c.wall = max(c.wall, wall)
 	keep, sent := c.ready[:0], 0
 	for _, k := range c.ready {
-		a := c.accs[k]
+		a := c.panes.find(k)
 		switch {
 		case a == nil || !a.queued: // its pane has passed
 		case sent >= earlyBatch || a.sent != 0 && c.wall-a.sent < c.set.EarlyHold:
@@ -285,67 +227,60 @@ func (c *Combiner) Advance(clock flow.Time, out Sink) (done bool) {
 	if clock > c.clock {
 		c.clock = clock
 	}
-	if c.pending == nil {
-		if clock != flow.MaxTime && c.first.Add(c.set.Pane) > clock {
+	if c.sent == len(c.due) {
+		end := clock
+		if clock != flow.MaxTime {
+			end = clock.Add(-c.set.Pane)
+		}
+		if c.panes.first > end {
 			return true // no pane has passed: the usual case
 		}
-		c.pending = c.due(func(k accKey) bool { return clock == flow.MaxTime || k.pane.Add(c.set.Pane) <= clock })
-		c.shed(c.pending)
+		c.take(end)
 	}
-	for i, k := range c.pending {
+	for ; c.sent < len(c.due); c.sent++ {
 		if out.Full() {
-			c.pending = c.pending[i:]
 			return false
 		}
-		c.send(k, out)
-		c.drop(k)
-	}
-	c.pending = nil
-	c.first = flow.MaxTime
-	for k := range c.accs {
-		c.first = min(c.first, k.pane)
+		c.send(c.due[c.sent], out)
 	}
 	return true
 }
 
-// due returns the keys for which want holds, in order.
-func (c *Combiner) due(want func(accKey) bool) []accKey {
-	var out []accKey
-	for k := range c.accs {
-		if want(k) {
-			out = append(out, k)
-		}
-	}
-	slices.SortFunc(out, accKey.compare)
-	return out
+// take takes the panes that start at or before end out, in order of their
+// keys, to be sent.
+func (c *Combiner) take(end flow.Time) {
+	c.due, c.sent = c.panes.take(c.due[:0], end), 0
+	c.shed(c.due)
 }
 
-func (c *Combiner) send(k accKey, out Sink) {
-	a := c.accs[k]
-	if a == nil || a.final == nil || a.final.empty() {
-		return
+// send sends a final sum and forgets it.
+func (c *Combiner) send(a *acc, out Sink) {
+	if a.final != nil && !a.final.empty() {
+		c.obs = Observation{Entity: a.key.entity, Pane: a.key.pane, Final: a.final}
+		out.Observe(&c.obs)
+		c.stats.Observations++
 	}
-	c.obs = Observation{Entity: k.entity, Pane: k.pane, Final: a.final}
-	out.Observe(&c.obs)
-	c.stats.Observations++
+	c.mem.free(a.early)
+	c.mem.free(a.final)
+	c.panes.give(a)
 }
 
 // shed forgets, of the given sums, those of clients that a flood consists of:
 // not ours, few sessions, and all of them to addresses that more clients than
 // FloodClients asked for in that pane. The address itself keeps a sample and a
 // sketch of them.
-func (c *Combiner) shed(keys []accKey) {
+func (c *Combiner) shed(all []*acc) {
 	flooded := map[accKey]bool{}
-	for _, k := range keys {
-		if p := c.accs[k].final; p != nil && k.entity.Kind == KindHost && p.CallersCount() > int64(c.set.FloodClients) {
-			flooded[k] = true
+	for _, a := range all {
+		if p := a.final; p != nil && a.key.entity.Kind == KindHost && p.CallersCount() > int64(c.set.FloodClients) {
+			flooded[a.key] = true
 		}
 	}
 	if len(flooded) == 0 {
 		return
 	}
-	for _, k := range keys {
-		if a := c.accs[k]; c.floodClient(k, a, flooded) {
+	for _, a := range all {
+		if c.floodClient(a, flooded) {
 			c.mem.free(a.early)
 			c.mem.free(a.final)
 			a.early, a.final = nil, nil
@@ -358,18 +293,21 @@ func (c *Combiner) shed(keys []accKey) {
 // address is one of many: fewer than two retries of one probe.
 const floodSessions = 8
 
-func (c *Combiner) floodClient(k accKey, a *acc, flooded map[accKey]bool) bool {
-	p := a.final
+func (c *Combiner) floodClient(a *acc, flooded map[accKey]bool) bool {
+	p, k := a.final, &a.key
 	if k.entity.Kind != KindHost || p == nil || p.Owned || p.Client.Sessions >= floodSessions || p.Server.Sessions > 0 {
 		return false
 	}
-	rows := p.Set(Contact).rows
-	for i := range rows {
-		if !flooded[accKey{k.pane, Host(k.entity.Scope, rows[i].Key.Peer)}] {
+	rows := p.Set(Contact)
+	if rows.Len() == 0 {
+		return false
+	}
+	for _, r := range rows.rows {
+		if !flooded[accKey{k.pane, Host(k.entity.Scope, r.Key.Peer)}] {
 			return false
 		}
 	}
-	return len(rows) > 0
+	return true
 }
 
 // relieve sends all final sums before their time, because the bound on entities
@@ -377,10 +315,8 @@ func (c *Combiner) floodClient(k accKey, a *acc, flooded map[accKey]bool) bool {
 // are provisional, and the final ones are on their way.
 func (c *Combiner) relieve(out Sink) {
 	c.stats.Relieved++
-	keys := c.due(func(accKey) bool { return true })
-	c.shed(keys)
-	for _, k := range keys {
-		c.send(k, out)
-		c.drop(k)
+	c.take(flow.MaxTime)
+	for ; c.sent < len(c.due); c.sent++ {
+		c.send(c.due[c.sent], out)
 	}
 }

@@ -14,12 +14,11 @@ func (c *Combiner) AppendSnapshot(b []byte) []byte {
 	b = append(b, combineVersion)
 	b = window.AppendInt(b, int64(c.clock))
 	b = window.AppendInt(b, c.wall)
-	keys := c.due(func(accKey) bool { return true })
-	b = window.AppendUint(b, uint64(len(keys)))
+	all := c.panes.all(nil)
+	b = window.AppendUint(b, uint64(len(all)))
 	var buf []byte
-	for _, k := range keys {
-		a := c.accs[k]
-		buf = AppendObservation(buf[:0], &Observation{Entity: k.entity, Pane: k.pane, Early: a.early, Final: a.final})
+	for _, a := range all {
+		buf = AppendObservation(buf[:0], &Observation{Entity: a.key.entity, Pane: a.key.pane, Early: a.early, Final: a.final})
 		b = window.AppendString(b, buf)
 		b = window.AppendInt(window.AppendInt(b, a.weight), a.sent)
 	}
@@ -40,18 +39,18 @@ func (c *Combiner) Restore(b []byte) error {
 	c.clock, c.wall = flow.Time(r.Varint()), r.Varint()
 	var o Observation
 	for range r.Len() {
-		if err := ParseObservation(r.Bytes(), &o); err != nil {
+		if err := parseObservation(r.Bytes(), &o, &c.mem); err != nil {
 			return orErr(r, err)
 		}
-		c.accs[accKey{o.Pane, o.Entity}] = &acc{mem: &c.mem, early: o.Early, final: o.Final, weight: r.Varint(), sent: r.Varint()}
-		c.first = min(c.first, o.Pane)
+		a := c.panes.acc(o.Pane, &o.Entity)
+		a.early, a.final, a.weight, a.sent = o.Early, o.Final, r.Varint(), r.Varint()
 	}
 	for range r.Len() {
 		if err := ParseObservation(r.Bytes(), &o); err != nil {
 			return orErr(r, err)
 		}
 		k := accKey{o.Pane, o.Entity}
-		if a := c.accs[k]; a != nil {
+		if a := c.panes.find(k); a != nil {
 			a.queued = true
 		}
 		c.ready = append(c.ready, k)

@@ -229,7 +229,7 @@ func hashAddr(a flow.Addr) uint64 { return xxhash.Sum64(a[:]) }
 
 // add adds the event to a row.
 func (v *view) add(p *Part, f Family, k RowKey) *Row {
-	r := p.Set(f).Row(k)
+	r := p.rows(f).Row(k)
 	if r == nil {
 		return nil
 	}
@@ -253,15 +253,16 @@ func (v *view) addClient(p *Part) {
 	v.add(p, Contact, k)
 	if v.set.isLogin(k.Protocol, k.Port) {
 		if r := v.add(p, Login, k); r != nil && v.opened() {
-			r.Sizes.Add(v.Out.Packets+v.Out.RejectPackets, 1)
+			d := r.details(p.mem)
+			d.sizes.Add(v.Out.Packets+v.Out.RejectPackets, 1)
 			if v.c.Answered > 0 {
-				r.addBeat(Beat{Start: v.First})
+				d.addBeat(Beat{Start: v.First})
 			}
 		}
 	}
 	if v.clientOurs && !v.serverOurs {
 		if r := v.add(p, Pair, k); r != nil && v.opened() && v.final {
-			r.addBeat(Beat{v.First, v.Out.Bytes + v.Out.RejectBytes})
+			r.details(p.mem).addBeat(Beat{v.First, v.Out.Bytes + v.Out.RejectBytes})
 		}
 	}
 }
@@ -276,9 +277,9 @@ func (v *view) addServer(p *Part) {
 		return
 	}
 	if r := v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}); r != nil && v.opened() {
-		r.addToSet(uint64(v.Server.Port)<<8 | uint64(v.Key.Protocol))
+		r.details(p.mem).addToSet(uint64(v.Server.Port)<<8 | uint64(v.Key.Protocol))
 	}
 	if r := v.add(p, Served, RowKey{Port: v.Server.Port, Protocol: v.Key.Protocol}); r != nil && v.opened() {
-		r.addToSet(hashAddr(v.Client.Addr))
+		r.details(p.mem).addToSet(hashAddr(v.Client.Addr))
 	}
 }

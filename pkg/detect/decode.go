@@ -51,17 +51,25 @@ func ParseObservation(b []byte, o *Observation) error {
 	return parseObservation(b, o, nil)
 }
 
-// Parser parses observation after observation into the same memory.
+// Parser parses observation after observation into the same memory: its own,
+// or that of the evaluator that it is for (see Evaluator.Parser).
 type Parser struct {
-	mem memory
+	mem *memory
 	o   Observation
 }
 
+// Parser returns a parser of observations for v to fold, which then takes what
+// was parsed over instead of copying it.
+func (v *Evaluator) Parser() *Parser { return &Parser{mem: &v.mem} }
+
 // Parse is ParseObservation; the result is valid until the next call.
 func (p *Parser) Parse(b []byte) (*Observation, error) {
+	if p.mem == nil {
+		p.mem = &memory{}
+	}
 	p.mem.free(p.o.Early)
 	p.mem.free(p.o.Final)
-	err := parseObservation(b, &p.o, &p.mem)
+	err := parseObservation(b, &p.o, p.mem)
 	return &p.o, err
 }
 
@@ -158,7 +166,7 @@ func parseSketch(b []byte, s *window.Set) error {
 
 func (p *Part) parseFamily(b []byte, m *memory) error {
 	var f Family
-	set := RowSet{mem: m}
+	set := m.set()
 	err := each(b, func(n num, v uint64, s []byte) error {
 		switch n {
 		case 1:
@@ -166,28 +174,31 @@ func (p *Part) parseFamily(b []byte, m *memory) error {
 		case 2:
 			set.threshold = v
 		case 3:
-			n := len(set.rows)
-			if err := parseRow(s, set.next(RowKey{})); err != nil {
+			r := m.row(RowKey{})
+			if err := parseRow(s, r, m); err != nil {
 				return err
 			}
-			if n > 0 && set.rows[n-1].Key.Compare(set.rows[n].Key) >= 0 {
+			set.add(r)
+			if !set.sorted {
 				return fmt.Errorf("%w: rows out of order", ErrObservation)
 			}
 		}
 		return nil
 	})
 	if err != nil || f == 0 || f > families {
+		if m != nil {
+			m.freeSet(set)
+		}
 		return err // a family of a newer version is skipped
 	}
 	if len(set.rows) > 2*maxRows {
 		return fmt.Errorf("%w: too many rows", ErrObservation)
 	}
-	set.index = p.sets[f-1].index
 	p.sets[f-1] = set
 	return nil
 }
 
-func parseRow(b []byte, r *Row) error {
+func parseRow(b []byte, r *Row, m *memory) error {
 	return each(b, func(n num, v uint64, s []byte) (err error) {
 		switch n {
 		case 1:
@@ -198,15 +209,8 @@ func parseRow(b []byte, r *Row) error {
 			r.Key.Protocol = uint8(v)
 		case 4:
 			err = parseCounts(s, &r.Counts)
-		case 5:
-			r.HasSet = true
-			err = parseSketch(s, &r.Set)
-		case 6:
-			w := window.NewReader(s)
-			r.Sizes.Read(w)
-			err = w.Close()
-		case 7:
-			r.Beats, err = parseBeats(s, r.Beats[:0])
+		case 5, 6, 7:
+			err = parseDetails(n, s, r.details(m))
 		case 8:
 			r.HasRef = true
 			err = parseRef(s, &r.Ref)
@@ -215,6 +219,21 @@ func parseRow(b []byte, r *Row) error {
 		}
 		return err
 	})
+}
+
+func parseDetails(n num, s []byte, d *details) (err error) {
+	switch n {
+	case 5:
+		d.hasSet = true
+		err = parseSketch(s, &d.set)
+	case 6:
+		w := window.NewReader(s)
+		d.sizes.Read(w)
+		err = w.Close()
+	case 7:
+		d.beats, err = parseBeats(s, d.beats[:0])
+	}
+	return err
 }
 
 func parseBeats(b []byte, out []Beat) ([]Beat, error) {

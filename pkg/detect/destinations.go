@@ -41,7 +41,7 @@ func (d *destinations) add(row *Row) {
 		if len(d.list) == maxDestinations {
 			return
 		}
-		d.list = slices.Insert(d.list, i, destination{key: row.Key, first: row.Counts.First, ref: Row{Key: row.Key, Ref: row.Ref, HasRef: row.HasRef}})
+		d.list = slices.Insert(d.list, i, destination{key: row.Key, first: row.Counts.First, ref: row.kept()})
 		d.news = true
 	}
 	x := &d.list[i]

@@ -124,8 +124,8 @@ func appendPart(b []byte, p *Part) []byte {
 	}
 	b = putUint(b, 5, uint64(p.Skipped))
 	b = putBytes(b, 7, p.place)
-	for i := range p.sets {
-		if s := &p.sets[i]; len(s.rows) > 0 {
+	for i, s := range p.sets {
+		if s.Len() > 0 {
 			var body int
 			b, body = openMessage(b, 6)
 			b = closeMessage(appendFamily(b, Family(i+1), s), body)
@@ -139,11 +139,10 @@ func appendFamily(b []byte, f Family, s *RowSet) []byte {
 	if !s.Exact() {
 		b = protowire.AppendFixed64(protowire.AppendTag(b, 2, protowire.Fixed64Type), s.threshold)
 	}
-	var room [16]int32 // most sets are small
-	for _, i := range s.order(room[:0]) {
+	for _, r := range s.Rows() {
 		var body int
 		b, body = openMessage(b, 3)
-		b = closeMessage(appendRow(b, &s.rows[i]), body)
+		b = closeMessage(appendRow(b, r), body)
 	}
 	return b
 }
@@ -159,23 +158,31 @@ func appendRow(b []byte, r *Row) []byte {
 	b = putUint(b, 2, uint64(r.Key.Port))
 	b = putUint(b, 3, uint64(r.Key.Protocol))
 	b = putCounts(b, 4, &r.Counts)
-	if r.HasSet {
-		b = putSketch(b, 5, &r.Set)
-	}
-	var body int
-	if r.Sizes.N() > 0 {
-		b, body = openMessage(b, 6)
-		b = closeMessage(r.Sizes.AppendTo(b), body)
-	}
-	if len(r.Beats) > 0 {
-		b, body = openMessage(b, 7)
-		b = closeMessage(appendBeats(b, r.Beats), body)
+	if r.more != nil {
+		b = appendDetails(b, r.more)
 	}
 	if r.HasRef {
+		var body int
 		b, body = openMessage(b, 8)
 		b = closeMessage(appendRef(b, &r.Ref), body)
 	}
 	return putBool(b, 9, r.Ours)
+}
+
+func appendDetails(b []byte, d *details) []byte {
+	if d.hasSet {
+		b = putSketch(b, 5, &d.set)
+	}
+	var body int
+	if d.sizes.N() > 0 {
+		b, body = openMessage(b, 6)
+		b = closeMessage(d.sizes.AppendTo(b), body)
+	}
+	if len(d.beats) > 0 {
+		b, body = openMessage(b, 7)
+		b = closeMessage(appendBeats(b, d.beats), body)
+	}
+	return b
 }
 
 func putCounts(b []byte, n num, c *Counts) []byte {

@@ -71,8 +71,8 @@ type pane struct {
 	early, final *Part
 }
 
-// Fold merges one observation and judges early what arrived early. It keeps no
-// memory of o.
+// Fold merges one observation and judges early what arrived early. It takes
+// over what o consists of: o is good for nothing afterwards.
 func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	v.stats.Observations++
 	start := o.Pane
@@ -88,11 +88,11 @@ func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	e := v.entity(o.Entity)
 	p := e.pane(start)
 	if o.Final != nil {
-		v.merge(&p.final, o.Final)
 		e.owned = e.owned || o.Final.Owned
+		v.merge(&p.final, &o.Final)
 	}
 	if o.Early != nil {
-		v.merge(&p.early, o.Early)
+		v.merge(&p.early, &o.Early)
 		p.early.settle()
 		v.judgeEarly(e, start, p.early, out)
 	}
@@ -102,14 +102,18 @@ func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 	}
 }
 
-// merge adds o to a part, which it makes if need be. A set is brought to its
-// bound only when it is looked at: a sort for each of the many observations of
-// a busy server costs more than the few rows beyond the bound.
-func (v *Evaluator) merge(into **Part, o *Part) {
+// merge adds from to a part, or moves it there. A set is brought to its bound
+// only when it is looked at: a sort for each of the many observations of a busy
+// server costs more than the few rows beyond the bound.
+func (v *Evaluator) merge(into, from **Part) {
+	if *into == nil && (*from).mem == &v.mem {
+		*into, *from = *from, nil
+		return
+	}
 	if *into == nil {
 		*into = v.mem.part()
 	}
-	(*into).merge(o)
+	(*into).merge(*from)
 }
 
 func (v *Evaluator) entity(id Entity) *entity {

@@ -69,8 +69,8 @@ func (k *knockers) addRow(e Entity, r *Row, n int64, family Family) {
 	x.first, x.last = min(x.first, r.Counts.First), max(x.last, r.Counts.Last)
 	if family == Contact {
 		x.ports.Add(uint64(r.Key.Port)<<8 | uint64(r.Key.Protocol))
-	} else if r.HasSet {
-		x.ports.Merge(r.Set)
+	} else if ports := r.Set(); ports != nil {
+		x.ports.Merge(*ports)
 	}
 	if len(k.list) > maxKnockers {
 		k.trim()

@@ -2,93 +2,151 @@ package detect
 
 import "math/bits"
 
-// memory hands out parts and rows of rows, and takes them back when a pane is
-// over: in steady state a combiner or evaluator allocates nothing. A nil memory
-// allocates, and the garbage collector takes back.
+// memory hands out parts, sets, rows and their lists, and takes them back when
+// a pane is over: in steady state a combiner or evaluator allocates nothing. A
+// nil memory allocates, and the garbage collector takes back.
 type memory struct {
 	parts []*Part
-	rows  [rowClasses][][]Row // by the binary logarithm of their capacity
+	sets  []*RowSet
+	rows  []*Row
+	fresh []Row // never used yet
+	lists []*details
+	slots [slotClasses][][]*Row // by the binary logarithm of their capacity
 }
 
-// rowClasses covers capacities from 1 to 2*maxRows.
-const rowClasses = 11
+// rowChunk is how many rows are allocated at a time, about 15 kB.
+const rowChunk = 64
 
-// keepParts bounds how many parts wait for reuse: what a flood needed once is
-// given back to the garbage collector.
-const keepParts = 1 << 15
+// slotClasses covers capacities from 1 to 2*maxRows.
+const slotClasses = 11
+
+// What waits for reuse is bounded: what a flood needed once is given back to
+// the garbage collector.
+const (
+	keepParts = 1 << 15
+	keepRows  = 1 << 17
+)
 
 // part returns an empty part whose rows come from m.
 func (m *memory) part() *Part {
-	n := 0
-	if m != nil {
-		n = len(m.parts)
+	if m == nil || len(m.parts) == 0 {
+		return &Part{mem: m}
 	}
-	if n == 0 {
-		p := &Part{}
-		for i := range p.sets {
-			p.sets[i].mem = m
-		}
-		return p
+	return pop(&m.parts)
+}
+
+func (m *memory) set() *RowSet {
+	if m == nil || len(m.sets) == 0 {
+		return &RowSet{mem: m}
 	}
-	p := m.parts[n-1]
-	m.parts[n-1] = nil
-	m.parts = m.parts[:n-1]
-	return p
+	return pop(&m.sets)
+}
+
+// row returns an empty row of key k.
+func (m *memory) row(k RowKey) *Row {
+	if m == nil {
+		return &Row{Key: k}
+	}
+	if len(m.rows) > 0 {
+		r := pop(&m.rows)
+		r.Key = k
+		return r
+	}
+	if len(m.fresh) == 0 {
+		m.fresh = make([]Row, rowChunk)
+	}
+	r := &m.fresh[0]
+	m.fresh = m.fresh[1:]
+	r.Key = k
+	return r
+}
+
+func (m *memory) details() *details {
+	if m == nil || len(m.lists) == 0 {
+		return &details{}
+	}
+	return pop(&m.lists)
+}
+
+func pop[T any](list *[]*T) *T {
+	l := *list
+	n := len(l) - 1
+	x := l[n]
+	l[n] = nil
+	*list = l[:n]
+	return x
+}
+
+// drop takes back a row and its lists; nil is none.
+func (m *memory) drop(r *Row) {
+	if m == nil || r == nil || len(m.rows) >= keepRows {
+		return
+	}
+	if d := r.more; d != nil {
+		d.set.Reset(rowPorts)
+		d.sizes.Reset()
+		d.hasSet, d.beats = false, d.beats[:0]
+		m.lists = append(m.lists, d)
+	}
+	*r = Row{}
+	m.rows = append(m.rows, r)
 }
 
 // free takes back a part that nothing refers to any more; nil is none.
 func (m *memory) free(p *Part) {
-	if p == nil || len(m.parts) >= keepParts {
+	if p == nil || m == nil {
 		return
 	}
-	for i := range p.sets {
-		s := &p.sets[i]
-		m.give(s.rows)
-		clear(s.index)
-		s.rows, s.threshold, s.indexed, s.mem = nil, 0, false, m
+	for i, s := range p.sets {
+		if s != nil {
+			m.freeSet(s)
+			p.sets[i] = nil
+		}
 	}
-	callers := p.Callers
-	p.place = p.place[:0]
-	p.Owned, p.hasSet, p.Skipped, p.Client, p.Server = false, false, 0, Counts{}, Counts{}
+	if len(m.parts) >= keepParts {
+		return
+	}
+	callers, place := p.Callers, p.place[:0]
 	callers.Reset(callerBound)
-	p.Callers = callers
+	*p = Part{mem: m, Callers: callers, place: place}
 	m.parts = append(m.parts, p)
 }
 
+func (m *memory) freeSet(s *RowSet) {
+	for _, r := range s.rows {
+		m.drop(r)
+	}
+	m.give(s.rows)
+	if len(m.sets) < keepParts {
+		*s = RowSet{mem: m, index: s.index[:0]}
+		m.sets = append(m.sets, s)
+	}
+}
+
 // grow returns room for twice the rows, with the given ones moved there.
-func (m *memory) grow(rows []Row) []Row {
+func (m *memory) grow(rows []*Row) []*Row {
 	class := bits.Len(uint(cap(rows)))
-	var out []Row
-	if m != nil && class < rowClasses && len(m.rows[class]) > 0 {
-		list := m.rows[class]
+	var out []*Row
+	if m != nil && class < slotClasses && len(m.slots[class]) > 0 {
+		list := m.slots[class]
 		out = list[len(list)-1]
 		list[len(list)-1] = nil
-		m.rows[class] = list[:len(list)-1]
+		m.slots[class] = list[:len(list)-1]
 	} else {
-		out = make([]Row, 0, 1<<class)
+		out = make([]*Row, 0, 1<<class)
 	}
-	out = out[:len(rows)]
-	for i := range rows { // swapped: each keeps lists, and no two the same
-		out[i], rows[i] = rows[i], out[i]
-	}
+	out = append(out, rows...)
 	m.give(rows)
 	return out
 }
 
-// give takes rows back, with what their sets and beats hold.
-func (m *memory) give(rows []Row) {
+// give takes the room of a list of rows back.
+func (m *memory) give(rows []*Row) {
 	c := cap(rows)
-	if m == nil || c == 0 || c&(c-1) != 0 || c > 1<<(rowClasses-1) {
+	if m == nil || c == 0 || c&(c-1) != 0 || c > 1<<(slotClasses-1) {
 		return
 	}
 	class := bits.Len(uint(c)) - 1
-	m.rows[class] = append(m.rows[class], rows[:0])
-}
-
-// reuse makes r an empty row of key k that keeps the room of its lists.
-func (r *Row) reuse(k RowKey) {
-	set, sizes, beats := r.Set, r.Sizes, r.Beats[:0]
-	set.Reset(rowPorts)
-	sizes.Reset()
-	*r = Row{Key: k, Set: set, Sizes: sizes, Beats: beats}
+	clear(rows)
+	m.slots[class] = append(m.slots[class], rows[:0])
 }

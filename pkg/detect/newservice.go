@@ -94,7 +94,7 @@ func (s *serviceState) Final(p *Pane, r Reporter) {
 		isNew := false
 		if row.Counts.Answered > 0 {
 			isNew = !s.serves.see(h, p.Start)
-		} else if row.HasSet && row.Set.Count() >= s.d.t.Clients && !s.serves.has(h) {
+		} else if set := row.Set(); set != nil && set.Count() >= s.d.t.Clients && !s.serves.has(h) {
 			isNew = !s.asked.see(h, p.Start)
 		}
 		if isNew && s.matters(p, row, young) && len(s.fresh) < maxTargets {
@@ -123,8 +123,8 @@ func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
 	x := &s.fresh[i]
 	x.sessions += row.Counts.Sessions
 	x.served = x.served || row.Counts.Answered > 0
-	if row.HasSet {
-		x.clients.Merge(row.Set)
+	if set := row.Set(); set != nil {
+		x.clients.Merge(*set)
 	}
 	if x.young && x.clients.Count() < s.d.t.AtOnce {
 		return

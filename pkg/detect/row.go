@@ -91,11 +91,11 @@ func (c *Counts) Bytes() int64 { return c.BytesOut + c.BytesIn }
 // Ref points to one session as evidence; what the row's key and its entity say
 // already is left out.
 type Ref struct {
-	Partition              int32 // of the sessions topic; differs between runs
 	Offset                 int64
-	Session                session.ID
+	Partition              int32  // of the sessions topic; differs between runs
 	Client                 uint16 // the client's port
 	Server                 uint16 // the server's port
+	Session                session.ID
 	Protocol               uint8
 	Provisional            bool
 	Initiator              session.Evidence
@@ -128,54 +128,116 @@ const (
 	rowBeats = 64 // earliest session starts of a Pair or Login row within a pane
 )
 
-// Row is what was added up under one key.
+// Row is what was added up under one key. Combiners hold millions of them, so
+// what only some families need lies apart (docs/performance.md).
 type Row struct {
 	Key    RowKey
-	Counts Counts
 	Ours   bool // the peer is an address of ours
-	// Set holds distinct values: port<<8|protocol in a Caller row, hashes of
-	// client addresses in a Served row, nothing elsewhere.
-	Set    window.Set
-	HasSet bool
-	Sizes  window.Sizes // Login: packets client -> server of each session
-	Beats  []Beat       // Pair, and answered ones of Login: earliest first
-	Ref    Ref          // the earliest session
 	HasRef bool
+	Counts Counts
+	Ref    Ref      // the earliest session
+	more   *details // nil: none
 }
 
+// details are the lists of a row.
+type details struct {
+	// set holds distinct values: port<<8|protocol in a Caller row, hashes of
+	// client addresses in a Served row, nothing elsewhere.
+	set    window.Set
+	hasSet bool
+	sizes  window.Sizes // Login: packets client -> server of each session
+	beats  []Beat       // Pair, and answered ones of Login: earliest first
+}
+
+// Set is what a row counted as distinct: ports of a Caller, clients of a Served
+// row. It stays the row's own; nil is none.
+func (r *Row) Set() *window.Set {
+	if r.more == nil || !r.more.hasSet {
+		return nil
+	}
+	return &r.more.set
+}
+
+// Sizes is the histogram of a Login row. It stays the row's own.
+func (r *Row) Sizes() (s window.Sizes) {
+	if r.more != nil {
+		s = r.more.sizes
+	}
+	return s
+}
+
+// Beats are the starts of a Pair or Login row, the earliest first. They stay
+// the row's own.
+func (r *Row) Beats() []Beat {
+	if r.more == nil {
+		return nil
+	}
+	return r.more.beats
+}
+
+// details returns the row's lists, which it makes if need be.
+func (r *Row) details(m *memory) *details {
+	if r.more == nil {
+		r.more = m.details()
+	}
+	return r.more
+}
+
+// kept is a row with the same evidence and nothing else, for a memory of its own.
+func (r *Row) kept() Row { return Row{Key: r.Key, Ref: r.Ref, HasRef: r.HasRef} }
+
+// merge adds what o counted. What o has of lists that r has not becomes r's.
 func (r *Row) merge(o *Row) {
 	r.Counts.Add(&o.Counts)
 	r.Ours = r.Ours || o.Ours
-	if o.HasSet {
-		if !r.HasSet {
-			r.HasSet = true
-			r.Set.Reset(rowPorts)
-		}
-		r.Set.Merge(o.Set)
-	}
-	r.Sizes.Merge(o.Sizes)
-	for _, b := range o.Beats {
-		r.addBeat(b)
-	}
 	if o.HasRef && (!r.HasRef || o.Ref.before(&r.Ref)) {
 		r.Ref, r.HasRef = o.Ref, true
+	}
+	switch {
+	case o.more == nil:
+	case r.more == nil:
+		r.more, o.more = o.more, nil
+	default:
+		r.more.merge(o.more)
+	}
+}
+
+func (d *details) merge(o *details) {
+	if o.hasSet {
+		if !d.hasSet {
+			d.hasSet = true
+			d.set.Reset(rowPorts)
+		}
+		d.set.Merge(o.set)
+	}
+	d.sizes.Merge(o.sizes)
+	for _, b := range o.beats {
+		d.addBeat(b)
 	}
 }
 
 // addBeat keeps the rowBeats smallest beats, a function of the multiset.
-func (r *Row) addBeat(b Beat) {
-	i := len(r.Beats)
-	for i > 0 && (b.Start < r.Beats[i-1].Start || b.Start == r.Beats[i-1].Start && b.Bytes < r.Beats[i-1].Bytes) {
+func (d *details) addBeat(b Beat) {
+	i := len(d.beats)
+	for i > 0 && (b.Start < d.beats[i-1].Start || b.Start == d.beats[i-1].Start && b.Bytes < d.beats[i-1].Bytes) {
 		i--
 	}
 	if i == rowBeats {
 		return
 	}
-	if len(r.Beats) < rowBeats {
-		r.Beats = append(r.Beats, Beat{})
+	if len(d.beats) < rowBeats {
+		d.beats = append(d.beats, Beat{})
 	}
-	copy(r.Beats[i+1:], r.Beats[i:])
-	r.Beats[i] = b
+	copy(d.beats[i+1:], d.beats[i:])
+	d.beats[i] = b
+}
+
+func (d *details) addToSet(v uint64) {
+	if !d.hasSet {
+		d.hasSet = true
+		d.set.Reset(rowPorts)
+	}
+	d.set.Add(v)
 }
 
 // endpoints returns client and server addresses of a row's sessions.
@@ -203,12 +265,4 @@ func (r *Row) evidence(e Entity, f Family) alert.Evidence {
 		},
 		In: session.Traffic{Packets: p.PacketsIn, Bytes: p.BytesIn, Flags: uint8(p.FlagsBoth >> 8)},
 	}
-}
-
-func (r *Row) addToSet(v uint64) {
-	if !r.HasSet {
-		r.HasSet = true
-		r.Set.Reset(rowPorts)
-	}
-	r.Set.Add(v)
 }

@@ -145,7 +145,7 @@ func (s *scanState) forget(now flow.Time) {
 // learn walks over the first contacts of a pane in the order of event time.
 // Early, a contact that has neither failed nor succeeded yet is left out.
 func (s *scanState) learn(p *Pane, early bool) {
-	rows := p.Set(Contact).Rows()
+	rows := slices.Clone(p.Set(Contact).Rows())
 	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
 	groups := map[RowKey]*[3]int64{} // first contacts of this pane: all, failed, failed at hosts of ours
 	up, down := math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0)), math.Log(s.d.t.Theta1/s.d.t.Theta0)

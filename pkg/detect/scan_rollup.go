@@ -42,6 +42,7 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 // roll-up does: that of crafted-probe, or a scan of its own. One cause is one
 // finding.
 func (s *scanState) elsewhere(row *Row) bool {
+	set := row.Set()
 	return !s.d.alone && row.Counts.Bare > 0 ||
-		row.HasSet && row.Set.Count() >= s.d.t.Ports && row.Counts.Failed >= max(s.d.t.Ports, row.Counts.Answered)
+		set != nil && set.Count() >= s.d.t.Ports && row.Counts.Failed >= max(s.d.t.Ports, row.Counts.Answered)
 }
