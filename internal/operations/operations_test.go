@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
+	"github.com/flowstitch/flowstitch/pkg/kinesis"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
 	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/services/detect/detector"
@@ -98,6 +100,7 @@ func gather(t *testing.T) (map[string]*Family, error) {
 
 	in := ingester.Default()
 	in.Common, in.Files, in.Stdin = common, []string{"-"}, strings.NewReader(input)
+	in.Kinesis.Streams = []kinesis.Stream{stream(t)}
 	se := sessionizer.Default()
 	se.Common = common
 	de := detector.Default()
@@ -132,6 +135,17 @@ func gather(t *testing.T) (map[string]*Family, error) {
 		}
 	}
 	return all, nil
+}
+
+// stream is a Kinesis stream with two shards and a record, so that ingest shows
+// what it says about streams.
+func stream(t *testing.T) kinesis.Stream {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	srv := kinesistest.Start(t)
+	d := kinesistest.NewDriver(t, srv.URL, "vpc", 2, func(int, int) []byte { return []byte("no flow record either") })
+	d.Create(2)
+	return kinesis.Stream{Name: "vpc", Stream: "vpc", Region: "us-east-1", Endpoint: srv.URL, ReadsPerSecond: 100}
 }
 
 // waitFor returns when a counter of reg has counted.
