@@ -45,8 +45,11 @@ func (d *detector) Wants(e detect.Entity, _ *detect.Part) bool {
 
 // New implements detect.Detector.
 func (d *detector) New() detect.State {
-	if len(d.rule.Spec.Sequence) > 0 {
-		return &sequence{rule: d.rule}
+	switch {
+	case len(d.rule.Spec.Sequence) > 0:
+		return &sequence{sightings{rule: d.rule}}
+	case len(d.rule.Spec.Together) > 0:
+		return &together{sightings{rule: d.rule}}
 	}
 	return &threshold{rule: d.rule, judged: flow.MinTime, past: make([][]float64, len(d.rule.having.aggs))}
 }

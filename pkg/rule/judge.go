@@ -103,7 +103,11 @@ func (j *Judge) Stats() []Stats {
 
 // version changes whenever the meaning of a rule's state does.
 func (r *Rule) version() uint64 {
-	return xxhash.Sum64String(fmt.Sprintf("%q %q %d %d %d %q %+v", r.Spec.Match, r.Spec.GroupBy, r.pane, r.window, r.bucket, r.having.text, r.Spec.Sequence))
+	steps := fmt.Sprintf("%+v", r.Spec.Sequence)
+	if len(r.Spec.Together) > 0 {
+		steps = fmt.Sprintf("together %+v", r.Spec.Together)
+	}
+	return xxhash.Sum64String(fmt.Sprintf("%q %q %d %d %d %q %s", r.Spec.Match, r.Spec.GroupBy, r.pane, r.window, r.bucket, r.having.text, steps))
 }
 
 // AppendSnapshot appends the state of every rule.

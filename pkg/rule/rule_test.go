@@ -233,7 +233,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	rules := parseRules(t, guessing+`
 - {id: ports, title: "{{distinct(server_port)}}", group_by: [client], window: 5m, having: distinct(server_port) >= 15, severity: low}
 - {id: slow, title: "{{sum(bytes)}}", group_by: [server], window: 20m, slide: 5m, having: 'sum(bytes) > 2000 && count < 500', severity: low}
-`+strings.TrimPrefix(takeover, "\nrules:"))
+`+strings.TrimPrefix(takeover, "\nrules:")+strings.TrimPrefix(both, "\nrules:"))
 	rnd := rand.New(rand.NewSource(5))
 	var events []*session.Event
 	for i := range 3000 {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -17,11 +18,11 @@ import (
 // it how often a step may ask to be seen.
 const keepTimes = 512
 
-// sequence is what a sequence rule remembers of one entity: when which step
-// was seen. Order matters, so it is judged on final panes only.
-type sequence struct {
+// sightings are when which step of a rule was seen for one entity: by time,
+// then step.
+type sightings struct {
 	rule  *Rule
-	times []sighting // by time, then step
+	times []sighting
 }
 
 type sighting struct {
@@ -31,34 +32,48 @@ type sighting struct {
 	ref  detect.Ref
 }
 
+// with returns what is remembered and what a pane adds, in order.
+func (s *sightings) with(p *detect.Pane) []sighting {
+	times := slices.Clone(s.times)
+	for _, row := range p.Set(detect.Custom).Rows() {
+		step := row.Key.Peer[15] - 1
+		if int(step) >= len(s.rule.Spec.steps()) {
+			continue
+		}
+		times = append(times, sighting{
+			at: flow.Time(binary.BigEndian.Uint64(row.Key.Peer[:8])), step: step, n: max(row.Counts.Sessions, 1), ref: row.Ref,
+		})
+	}
+	slices.SortStableFunc(times, func(a, b sighting) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.step, b.step))
+	})
+	return times
+}
+
+// since drops what no chain that ends at or after now can begin with.
+func (s *sightings) since(times []sighting, now flow.Time) []sighting {
+	keep := slices.IndexFunc(times, func(x sighting) bool { return x.at.Add(s.rule.window) >= now })
+	if keep < 0 {
+		return nil
+	}
+	return times[keep:]
+}
+
+// sequence is what a sequence rule remembers of one entity. Order matters, so
+// it is judged on final panes only.
+type sequence struct{ sightings }
+
 // Early implements detect.State: what comes first is known only in the end.
 func (s *sequence) Early(*detect.Pane, detect.Reporter) {}
 
 // Final implements detect.State.
 func (s *sequence) Final(p *detect.Pane, out detect.Reporter) {
-	for _, row := range p.Set(detect.Custom).Rows() {
-		step := row.Key.Peer[15] - 1
-		if int(step) >= len(s.rule.Spec.Sequence) {
-			continue
-		}
-		s.times = append(s.times, sighting{
-			at: flow.Time(binary.BigEndian.Uint64(row.Key.Peer[:8])), step: step, n: max(row.Counts.Sessions, 1), ref: row.Ref,
-		})
-	}
-	slices.SortStableFunc(s.times, func(a, b sighting) int {
-		if a.at != b.at {
-			return int(a.at - b.at)
-		}
-		return int(a.step) - int(b.step)
-	})
+	s.times = s.with(p)
 	if start, end, ok := s.chain(p.Start); ok {
-		s.raise(p.Entity, start, end, out)
+		s.raise(p.Entity, s.times, start, end, out)
 	}
-	keep := slices.IndexFunc(s.times, func(x sighting) bool { return x.at.Add(s.rule.window) >= p.End })
-	if keep < 0 {
-		keep = len(s.times)
-	}
-	s.times = slices.Clone(s.times[max(keep, len(s.times)-keepTimes):])
+	s.times = s.since(s.times, p.End)
+	s.times = slices.Clone(s.times[max(0, len(s.times)-keepTimes):])
 }
 
 // chain looks for the steps in order, each strictly later than the one before,
@@ -106,12 +121,13 @@ func advance(need []uint8, best, next []flow.Time, x *sighting) {
 	}
 }
 
-func (s *sequence) raise(e detect.Entity, start, end flow.Time, out detect.Reporter) {
+// raise says that the steps were seen from start to end.
+func (s *sightings) raise(e detect.Entity, times []sighting, start, end flow.Time, out detect.Reporter) {
 	r := s.rule
 	group := groupOf(e)
 	sum := r.newTally(start)
-	said := make([]string, len(r.Spec.Sequence))
-	for _, x := range s.times {
+	said := make([]string, len(r.Spec.steps()))
+	for _, x := range times {
 		if x.at < start || x.at > end {
 			continue
 		}
@@ -127,7 +143,7 @@ func (s *sequence) raise(e detect.Entity, start, end flow.Time, out detect.Repor
 	f := r.finding(e, group, v)
 	f.Title = r.render(group, v.values)
 	f.Sentence = fmt.Sprintf("%s: %s, %d s from first to last; the rule allows %d s.",
-		strings.Join(group, ", "), strings.Join(said, ", then "), end-start, r.window)
+		strings.Join(group, ", "), strings.Join(said, r.joint()), end-start, r.window)
 	f.Counts = []alert.Count{
 		{Name: "sessions", Unit: "sessions", Observed: v.values.agg[0]},
 		{Name: "span", Unit: "seconds", Observed: float64(end - start), Threshold: float64(r.window)},
@@ -136,15 +152,23 @@ func (s *sequence) raise(e detect.Entity, start, end flow.Time, out detect.Repor
 	out.Raise(f)
 }
 
+// joint is what stands between two steps in a sentence.
+func (r *Rule) joint() string {
+	if len(r.Spec.Together) > 0 {
+		return ", and "
+	}
+	return ", then "
+}
+
 func (r *Rule) stepName(i int) string {
-	if n := r.Spec.Sequence[i].Name; n != "" {
+	if n := r.Spec.steps()[i].Name; n != "" {
 		return n
 	}
 	return fmt.Sprintf("step %d", i+1)
 }
 
 // AppendTo implements detect.State.
-func (s *sequence) AppendTo(b []byte) []byte {
+func (s *sightings) AppendTo(b []byte) []byte {
 	b = window.AppendUint(b, uint64(len(s.times)))
 	for i := range s.times {
 		x := &s.times[i]
@@ -155,8 +179,8 @@ func (s *sequence) AppendTo(b []byte) []byte {
 }
 
 // Restore implements detect.State.
-func (s *sequence) Restore(in *window.Reader) {
-	for range in.Int(keepTimes) {
+func (s *sightings) Restore(in *window.Reader) {
+	for range in.Int(MaxSteps * keepTimes) {
 		x := sighting{step: uint8(in.Int(MaxSteps))}
 		x.at, x.n = flow.Time(in.Varint()), in.Varint()
 		x.ref = readRef(in).Ref

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,9 @@ type Spec struct {
 	Slide   time.Duration `yaml:"slide,omitempty"`    // 0: windows follow one another
 	Having  string        `yaml:"having,omitempty"`   // empty: count >= 1
 
-	Sequence []Step        `yaml:"sequence,omitempty"` // instead of match, group_by, window, having
-	Within   time.Duration `yaml:"within,omitempty"`   // of a sequence, first to last
+	Sequence []Step        `yaml:"sequence,omitempty"` // instead of match, group_by, window, having: one after the other
+	Together []Step        `yaml:"together,omitempty"` // the same in any order
+	Within   time.Duration `yaml:"within,omitempty"`   // of steps, first to last
 
 	Severity   string        `yaml:"severity"` // informational, low, medium, high, critical
 	Confidence uint8         `yaml:"confidence,omitempty"`
@@ -47,7 +49,16 @@ type Spec struct {
 	MaxGroups  int           `yaml:"max_groups,omitempty"` // groups kept a window; default DefaultMaxGroups
 }
 
-// Step is one step of a sequence.
+// steps are those of a sequence or of things that come together; none for a
+// threshold.
+func (s *Spec) steps() []Step {
+	if len(s.Together) > 0 {
+		return s.Together
+	}
+	return s.Sequence
+}
+
+// Step is one step of a sequence, or one of the things that come together.
 type Step struct {
 	Name    string   `yaml:"name,omitempty"`
 	Match   string   `yaml:"match"`
@@ -180,6 +191,7 @@ func (c *ruleCompiler) add(key string, err error) {
 }
 
 func compileRule(l *Language, s Spec, lists map[string][]string, place int) (*Rule, []error) {
+	s.Sequence, s.Together = slices.Clone(s.Sequence), slices.Clone(s.Together) // defaults are filled in below
 	c := &ruleCompiler{lang: l, lists: lists, rule: &Rule{Spec: s}, name: s.ID}
 	if c.name == "" {
 		c.name = fmt.Sprintf("number %d", place+1)
@@ -195,9 +207,13 @@ func compileRule(l *Language, s Spec, lists map[string][]string, place int) (*Ru
 		c.rule.Spec.MaxGroups = DefaultMaxGroups
 	}
 	c.exceptions()
-	if len(s.Sequence) > 0 {
-		c.sequence()
-	} else {
+	switch {
+	case len(s.Sequence) > 0:
+		c.check(len(s.Together) == 0, "together", "a rule has steps in their order (sequence) or in any (together), not both")
+		c.steps("sequence")
+	case len(s.Together) > 0:
+		c.steps("together")
+	default:
 		c.threshold()
 	}
 	if c.rule.having != nil {
@@ -282,26 +298,28 @@ func (c *ruleCompiler) threshold() {
 	r.having = h
 }
 
-func (c *ruleCompiler) sequence() {
+// steps compiles a sequence, or what comes together.
+func (c *ruleCompiler) steps(key string) {
 	r, s := c.rule, &c.rule.Spec
-	c.check(s.Match == "" && len(s.GroupBy) == 0 && s.Window == 0 && s.Slide == 0 && s.Having == "", "sequence",
-		"a sequence has steps and within; match, group_by, window, slide and having belong to a threshold")
-	c.check(len(s.Sequence) >= 2 && len(s.Sequence) <= MaxSteps, "sequence", "%d steps are not 2 to %d", len(s.Sequence), MaxSteps)
+	steps := s.steps()
+	c.check(s.Match == "" && len(s.GroupBy) == 0 && s.Window == 0 && s.Slide == 0 && s.Having == "", key,
+		"it has steps and within; match, group_by, window, slide and having belong to a threshold")
+	c.check(len(steps) >= 2 && len(steps) <= MaxSteps, key, "%d steps are not 2 to %d", len(steps), MaxSteps)
 	r.pane = c.seconds("within", s.Within, time.Second, 24*time.Hour)
 	r.window = r.pane
-	for i := range s.Sequence {
-		st := &s.Sequence[i]
-		c.check(st.Match != "", "sequence", "step %d has no match", i+1)
-		c.check(len(st.By) > 0, "sequence", "step %d does not say by what it is the same entity: by: [client]", i+1)
-		c.check(len(st.By) == len(s.Sequence[0].By), "sequence", "step %d has another number of things in `by` than step 1", i+1)
-		c.check(st.AtLeast >= 0 && st.AtLeast <= keepTimes, "sequence", "step %d: at_least %d is not between 1 and %d", i+1, st.AtLeast, keepTimes)
+	for i := range steps {
+		st := &steps[i]
+		c.check(st.Match != "", key, "step %d has no match", i+1)
+		c.check(len(st.By) > 0, key, "step %d does not say by what it is the same entity: by: [client]", i+1)
+		c.check(len(st.By) == len(steps[0].By), key, "step %d has another number of things in `by` than step 1", i+1)
+		c.check(st.AtLeast >= 0 && st.AtLeast <= keepTimes, key, "step %d: at_least %d is not between 1 and %d", i+1, st.AtLeast, keepTimes)
 		st.AtLeast = max(st.AtLeast, 1)
-		f := c.filter("sequence", st.Match)
+		f := c.filter(key, st.Match)
 		r.match = append(r.match, f)
 		r.grows = r.grows || (f != nil && f.Grows())
-		r.dims = append(r.dims, c.dimensions("sequence", st.By))
+		r.dims = append(r.dims, c.dimensions(key, st.By))
 	}
-	r.having = &having{text: "sequence", aggs: []*aggregate{{kind: aggCount, text: "count", unit: "sessions"}}}
+	r.having = &having{text: key, aggs: []*aggregate{{kind: aggCount, text: "count", unit: "sessions"}}}
 }
 
 // cooldown sets the width of a finding's bucket: within one, whatever fires
@@ -343,5 +361,9 @@ func (r *Rule) Cost() (cost uint64, slow int) {
 
 // Marshal writes the file as YAML that Parse reads.
 func (f *File) Marshal() ([]byte, error) {
-	return yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+	b, err := yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+	if err != nil {
+		return nil, err
+	}
+	return append(bytes.TrimRight(b, "\n"), '\n'), nil
 }

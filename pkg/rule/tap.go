@@ -18,7 +18,7 @@ import (
 //	Peer  the address that is counted, or two columns of 8 bytes
 //	Port  the time slice within the pane, for windows finer than a pane
 //
-// A sequence has a row for each step and second.
+// A rule with steps has a row for each step and second.
 
 // layout says what the rows of a rule hold.
 type layout struct {
@@ -174,7 +174,7 @@ func (t *Tap) key(target tapTarget) (k detect.RowKey) {
 		at = e.First
 	}
 	r := target.rule
-	if len(r.Spec.Sequence) > 0 {
+	if len(r.Spec.steps()) > 0 {
 		binary.BigEndian.PutUint64(k.Peer[:8], uint64(at))
 		k.Peer[15] = byte(target.step + 1) // never the zero address
 		return k

@@ -1,6 +1,7 @@
 // Package sigma turns Sigma rules (https://sigmahq.io) over network log
 // sources into rules of Flowstitch: single detections, and the correlations
-// event_count, value_count, temporal and temporal_ordered over them.
+// event_count, value_count, value_sum, temporal and temporal_ordered over them,
+// with their aliases.
 //
 // It guarantees that a rule which it makes means what the Sigma rule said, on
 // sessions instead of log lines, and that whatever has no equal is told by name
@@ -50,17 +51,18 @@ type logsource struct {
 }
 
 type correlation struct {
-	Type      string         `yaml:"type"`
-	Rules     any            `yaml:"rules"`
-	GroupBy   []string       `yaml:"group-by"`
-	Timespan  string         `yaml:"timespan"`
-	Condition map[string]any `yaml:"condition"`
-	Generate  bool           `yaml:"generate"`
-	Aliases   any            `yaml:"aliases"`
+	Type      string   `yaml:"type"`
+	Rules     any      `yaml:"rules"`
+	GroupBy   []string `yaml:"group-by"`
+	Timespan  string   `yaml:"timespan"`
+	Condition any      `yaml:"condition"`
+	Generate  bool     `yaml:"generate"`
+	// Aliases name for each rule the field that stands for one of GroupBy.
+	Aliases map[string]map[string]string `yaml:"aliases"`
 }
 
 // categories are the log sources whose events are network sessions.
-var categories = []string{"firewall", "network_connection", "netflow", "vpcflow", "flow"}
+var categories = []string{"firewall", "network_connection", "netflow", "vpcflow", "flow", "conn"}
 
 // Import reads files of Sigma rules, each of one or several YAML documents.
 // The error is for text that is no YAML; what has no equal is a note.
@@ -80,9 +82,14 @@ func Import(texts ...[]byte) (*Result, error) {
 			docs = append(docs, d)
 		}
 	}
-	im := &importer{res: &Result{}, match: map[string]string{}, used: map[string]bool{}}
+	im := &importer{res: &Result{}, byName: map[string]*document{}, match: map[*document]string{}, used: map[*document]bool{}}
 	im.lang, _ = rule.NewLanguage(rule.Sessions()) // of constants; it fails for no input
 	for _, d := range docs {
+		for _, name := range []string{d.Title, d.ID, d.Name} {
+			if name != "" {
+				im.byName[name] = d
+			}
+		}
 		if d.Correlation == nil {
 			im.detection(d)
 		}
@@ -93,7 +100,7 @@ func Import(texts ...[]byte) (*Result, error) {
 		}
 	}
 	for _, d := range docs {
-		if d.Correlation == nil && im.match[d.Name] != "" && !im.used[d.Name] {
+		if d.Correlation == nil && im.match[d] != "" && !im.used[d] {
 			im.single(d)
 		}
 	}
@@ -101,10 +108,11 @@ func Import(texts ...[]byte) (*Result, error) {
 }
 
 type importer struct {
-	res   *Result
-	lang  *rule.Language
-	match map[string]string // filters of detections, by name
-	used  map[string]bool   // detections that a correlation uses, and so raises alone
+	res    *Result
+	lang   *rule.Language
+	byName map[string]*document // by what a correlation may call them
+	match  map[*document]string // filters of detections
+	used   map[*document]bool   // detections that only count for a correlation
 }
 
 func (im *importer) skip(d *document, format string, args ...any) {
@@ -114,12 +122,6 @@ func (im *importer) skip(d *document, format string, args ...any) {
 
 // detection makes the filter of a detection.
 func (im *importer) detection(d *document) {
-	if d.Name == "" {
-		d.Name = d.ID
-	}
-	if d.Name == "" {
-		d.Name = d.Title
-	}
 	src := d.Logsource
 	if !slices.Contains(categories, src.Category) && !slices.Contains(categories, src.Service) {
 		im.skip(d, "its log source (category %q, product %q, service %q) is no network traffic", src.Category, src.Product, src.Service)
@@ -133,7 +135,7 @@ func (im *importer) detection(d *document) {
 		im.skip(d, "%v", err)
 		return
 	}
-	im.match[d.Name] = text
+	im.match[d] = text
 }
 
 var notID = regexp.MustCompile(`[^a-z0-9]+`)
@@ -156,13 +158,21 @@ func base(d *document) rule.Spec {
 	return s
 }
 
-// add keeps a rule that compiles.
-func (im *importer) add(d *document, s rule.Spec) {
+// add keeps a rule that compiles, under an id of its own.
+func (im *importer) add(d *document, s rule.Spec) bool {
+	id := s.ID
+	for n := 2; slices.ContainsFunc(im.res.File.Rules, func(r rule.Spec) bool { return r.ID == s.ID }); n++ {
+		s.ID = fmt.Sprintf("%s-%d", id[:min(len(id), 60)], n)
+	}
+	if len(s.GroupBy) > 0 || len(s.Sequence)+len(s.Together) > 0 {
+		s.Title += ": {{group}}"
+	}
 	if _, err := rule.Compile(im.lang, &rule.File{Rules: []rule.Spec{s}}); err != nil {
 		im.skip(d, "%v", err)
-		return
+		return false
 	}
 	im.res.File.Rules = append(im.res.File.Rules, s)
+	return true
 }
 
 // singleWindow is the window of a detection that no correlation uses: it
@@ -171,12 +181,49 @@ const singleWindow = 5 * time.Minute
 
 func (im *importer) single(d *document) {
 	s := base(d)
-	s.Match, s.GroupBy, s.Window, s.Having = im.match[d.Name], []string{"client", "server"}, singleWindow, "count >= 1"
+	s.Match, s.GroupBy, s.Window, s.Having = im.match[d], []string{"client", "server"}, singleWindow, "count >= 1"
 	im.add(d, s)
 }
 
 func (im *importer) correlate(d *document) {
 	c := d.Correlation
+	s := base(d)
+	refs, err := im.referred(c)
+	if err != nil {
+		im.skip(d, "%v", err)
+		return
+	}
+	span, err := timespan(c.Timespan)
+	if err == nil {
+		switch c.Type {
+		case "event_count", "value_count", "value_sum":
+			err = im.count(&s, c, refs, span)
+		case "temporal", "temporal_ordered":
+			err = im.steps(&s, c, refs, span)
+		default:
+			err = fmt.Errorf("the correlation type %q has no equal", c.Type)
+		}
+	}
+	if err != nil {
+		im.skip(d, "%v", err)
+		return
+	}
+	if im.add(d, s) {
+		for _, r := range refs {
+			im.used[r.doc] = im.used[r.doc] || !c.Generate
+		}
+	}
+}
+
+// reference is a detection that a correlation names.
+type reference struct {
+	name string
+	doc  *document
+	by   []string // our fields that make it the same entity
+}
+
+// referred returns what a correlation is about, in its order.
+func (im *importer) referred(c *correlation) (refs []reference, err error) {
 	var names []string
 	switch r := c.Rules.(type) {
 	case string:
@@ -186,55 +233,79 @@ func (im *importer) correlate(d *document) {
 			names = append(names, fmt.Sprint(x))
 		}
 	}
+	if len(names) == 0 {
+		return nil, errors.New("it names no rules")
+	}
+	for _, n := range names {
+		doc := im.byName[n]
+		switch {
+		case doc == nil:
+			return nil, fmt.Errorf("it refers to %q, which is not there", n)
+		case doc.Correlation != nil:
+			return nil, fmt.Errorf("it refers to %q, which is itself a correlation: that has no equal", n)
+		case im.match[doc] == "":
+			return nil, fmt.Errorf("it refers to %q, which was not imported", n)
+		}
+		ref := reference{name: n, doc: doc}
+		for _, g := range c.GroupBy {
+			said := g
+			if alias, ok := c.Aliases[g]; ok {
+				if said = alias[n]; said == "" {
+					return nil, fmt.Errorf("the alias %q says nothing of %q", g, n)
+				}
+			}
+			f, ok := fields[strings.ToLower(said)]
+			if !ok || kindOf(f) == action {
+				return nil, fmt.Errorf("sessions have no field for group-by %q", said)
+			}
+			ref.by = append(ref.by, f)
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
+// count makes a threshold of an event_count, value_count or value_sum.
+func (im *importer) count(s *rule.Spec, c *correlation, refs []reference, span time.Duration) (err error) {
 	var filters []string
-	for _, n := range names {
-		if im.match[n] == "" {
-			im.skip(d, "it refers to %q, which is not there or was not imported", n)
-			return
+	for _, r := range refs {
+		if !slices.Equal(r.by, refs[0].by) {
+			return fmt.Errorf("its aliases mean %v in %s and %v in %s: sessions that are counted together have one group", refs[0].by, refs[0].name, r.by, r.name)
 		}
-		filters = append(filters, im.match[n])
+		filters = append(filters, im.match[r.doc])
 	}
-	span, err := timespan(c.Timespan)
-	if err != nil || len(filters) == 0 || c.Aliases != nil {
-		im.skip(d, "it needs rules, a timespan (%v) and no aliases", err)
-		return
+	s.Having, err = threshold(c)
+	s.Match, s.GroupBy, s.Window, s.Slide = anyOf(filters), refs[0].by, span, slideOf(span)
+	return err
+}
+
+// everybody groups all sessions together, apart from overlapping networks,
+// which are never mixed.
+const everybody = "scope"
+
+// steps makes steps of a temporal correlation, with or without order. A single
+// rule is a count of one.
+func (im *importer) steps(s *rule.Spec, c *correlation, refs []reference, span time.Duration) error {
+	if all, ok := c.Condition.(map[string]any); c.Condition != nil && (!ok || len(all) != 1 || fmt.Sprint(all["gte"]) != fmt.Sprint(len(refs))) {
+		return errors.New("a condition over the rules of a temporal correlation has no equal, unless it asks for all of them")
 	}
-	var by []string
-	for _, g := range c.GroupBy {
-		f, ok := fields[strings.ToLower(g)]
-		if !ok {
-			im.skip(d, "sessions have no field for group-by %q", g)
-			return
+	if len(refs) == 1 {
+		s.Match, s.GroupBy, s.Window = im.match[refs[0].doc], refs[0].by, span
+		return nil
+	}
+	var steps []rule.Step
+	for _, r := range refs {
+		if len(r.by) == 0 {
+			r.by = []string{everybody}
 		}
-		by = append(by, f)
+		steps = append(steps, rule.Step{Name: r.name, Match: im.match[r.doc], By: r.by})
 	}
-	s := base(d)
-	switch c.Type {
-	case "event_count", "value_count":
-		s.Having, err = threshold(c)
-		s.Match, s.GroupBy, s.Window, s.Slide = any1(filters), by, span, slideOf(span)
-	case "temporal_ordered":
-		s.Within = span
-		for i, f := range filters {
-			s.Sequence = append(s.Sequence, rule.Step{Name: names[i], Match: f, By: by})
-		}
-	case "temporal":
-		if len(filters) != 1 {
-			im.skip(d, "temporal without order over %d rules has no equal: temporal_ordered has, or one rule for each order", len(filters))
-			return
-		}
-		s.Match, s.GroupBy, s.Window = filters[0], by, span
-	default:
-		err = fmt.Errorf("correlation type %q has no equal", c.Type)
+	if s.Within = span; c.Type == "temporal" {
+		s.Together = steps
+	} else {
+		s.Sequence = steps
 	}
-	if err != nil {
-		im.skip(d, "%v", err)
-		return
-	}
-	for _, n := range names {
-		im.used[n] = im.used[n] || !c.Generate
-	}
-	im.add(d, s)
+	return nil
 }
 
 // slideOf lets windows overlap as Sigma's do, which begin anywhere: twelve
@@ -248,7 +319,7 @@ func slideOf(span time.Duration) time.Duration {
 	return 0
 }
 
-func any1(filters []string) string {
+func anyOf(filters []string) string {
 	if len(filters) == 1 {
 		return filters[0]
 	}
@@ -259,18 +330,22 @@ var operators = []struct{ sigma, ours string }{{"gte", ">="}, {"gt", ">"}, {"lte
 
 // threshold makes having of a correlation's condition.
 func threshold(c *correlation) (string, error) {
+	condition, ok := c.Condition.(map[string]any)
+	if !ok {
+		return "", errors.New("it has no condition to compare with")
+	}
 	what := "count"
-	if c.Type == "value_count" {
-		name := fmt.Sprint(c.Condition["field"])
+	if c.Type != "event_count" {
+		name := fmt.Sprint(condition["field"])
 		f, ok := fields[strings.ToLower(name)]
-		if !ok {
+		if !ok || kindOf(f) == action {
 			return "", fmt.Errorf("sessions have no field for %q", name)
 		}
-		what = "distinct(" + f + ")"
+		what = map[string]string{"value_count": "distinct", "value_sum": "sum"}[c.Type] + "(" + f + ")"
 	}
 	var parts []string
 	for _, o := range operators {
-		if v, ok := c.Condition[o.sigma]; ok {
+		if v, ok := condition[o.sigma]; ok {
 			parts = append(parts, fmt.Sprintf("%s %s %v", what, o.ours, v))
 		}
 	}

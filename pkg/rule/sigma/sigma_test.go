@@ -44,8 +44,25 @@ title: A name
 logsource: {category: firewall}
 detection: {selection: {hostname|endswith: .evil}, condition: selection}
 ---
-title: No order
-correlation: {type: temporal, rules: [refused_ssh, call_out], group-by: [src_ip], timespan: 10m}
+title: Both in any order
+correlation:
+  type: temporal
+  rules: [refused_ssh, call_out]
+  group-by: [host]
+  timespan: 10m
+  generate: true
+  aliases:
+    host: {refused_ssh: dst_ip, call_out: src_ip}
+---
+title: Twofold
+correlation:
+  type: event_count
+  rules: [refused_ssh, call_out]
+  group-by: [host]
+  timespan: 10m
+  aliases:
+    host: {refused_ssh: dst_ip, call_out: src_ip}
+  condition: {gte: 10}
 `
 
 func TestImport(t *testing.T) {
@@ -57,7 +74,7 @@ func TestImport(t *testing.T) {
 	for _, s := range res.File.Rules {
 		got[s.ID] = s
 	}
-	if len(got) != 4 || res.Skipped != 3 {
+	if len(got) != 5 || res.Skipped != 3 {
 		t.Fatalf("%d rules, %d skipped: %v %v", len(got), res.Skipped, got, res.Notes)
 	}
 	many := got["many-refused-ssh"]
@@ -71,8 +88,12 @@ func TestImport(t *testing.T) {
 	if s := got["guessed-then-called"]; len(s.Sequence) != 2 || s.Sequence[1].Match != "(server_port == 4444)" {
 		t.Errorf("sequence %+v", s)
 	}
+	steps := got["both-in-any-order"].Together
+	if len(steps) != 2 || steps[0].By[0] != "server" || steps[1].By[0] != "client" {
+		t.Errorf("together %+v", steps)
+	}
 	notes := strings.Join(res.Notes, "\n")
-	for _, want := range []string{"no network traffic", `no field for "hostname"`, "without order"} {
+	for _, want := range []string{"no network traffic", `no field for "hostname"`, `its aliases mean [server] in refused_ssh and [client] in call_out`} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes lack %q: %s", want, notes)
 		}
@@ -85,7 +106,7 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if back, err := rule.Parse(l, text); err != nil || len(back) != 4 {
+	if back, err := rule.Parse(l, text); err != nil || len(back) != 5 {
 		t.Errorf("what was written does not load: %v\n%s", err, text)
 	}
 }
