@@ -33,7 +33,7 @@ type Consumer struct {
 
 	mu       sync.Mutex
 	listings map[string]*shard.Listing
-	unlisted map[string]int64
+	unlisted map[string]int64 // wall ms since when
 	ledger   *shard.Ledger
 	version  uint64 // of what plans are made from
 }
@@ -59,6 +59,7 @@ func New(ctx context.Context, cfg Config, slots int, policy shard.Policy, tel *t
 		}
 		c.streams[s.Name] = &stream{cfg: s, client: client, forget: forget, poke: make(chan struct{}, 1)}
 		c.names = append(c.names, s.Name)
+		c.metrics.begin(s.Name)
 		c.unlisted[s.Name] = time.Now().UnixMilli()
 	}
 	return c, nil
@@ -130,6 +131,11 @@ func (c *Consumer) failedListing(s *stream, err error, failures int) {
 	if f == faultCredentials {
 		s.forget()
 	}
+	c.mu.Lock()
+	if _, already := c.unlisted[s.cfg.Name]; !already {
+		c.unlisted[s.cfg.Name] = time.Now().UnixMilli()
+	}
+	c.mu.Unlock()
 	if failures == 1 || failures%20 == 0 {
 		c.log.Warn("the shards could not be listed; trying on", "stream", s.cfg.Name, "fault", f, "failures", failures, "error", err)
 	}

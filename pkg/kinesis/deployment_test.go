@@ -17,6 +17,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/kinesis/kinesistest"
+	"github.com/flowstitch/flowstitch/pkg/kinesis/shard"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 )
 
@@ -41,6 +42,7 @@ type deployment struct {
 	clock  flow.Time
 	late   int
 	commit int
+	cut    int // crashes after which a record of Kinesis is read on in its middle
 	crash  func() bool
 	fresh  chan struct{}
 	limit  time.Duration // of waiting for something
@@ -149,7 +151,7 @@ func (p *pod) hold(ctx context.Context, n int) {
 	for ctx.Err() == nil {
 		fill, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		var lines []string
-		for len(lines) < 100 && fill.Err() == nil {
+		for len(lines) < 37 && fill.Err() == nil {
 			rec := s.Next(fill)
 			if rec == nil {
 				break
@@ -161,7 +163,23 @@ func (p *pod) hold(ctx context.Context, n int) {
 		cancel()
 		saves, gaps := s.Commit(false)
 		w, idle := s.Clock()
-		if d.crash() || !d.apply(n, epoch, lines, saves, gaps, w, idle) {
+		if d.crash() {
+			d.cutting(n)
+			return
+		}
+		if !d.apply(n, epoch, lines, saves, gaps, w, idle) {
+			return
+		}
+	}
+}
+
+// cutting counts a crash of a slot that will go on in the middle of an aggregate.
+func (d *deployment) cutting(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, value := range d.ledger[n] {
+		if cp, err := shard.ParseCheckpoint(value); err == nil && cp.Sub > 0 {
+			d.cut++
 			return
 		}
 	}
@@ -288,6 +306,13 @@ func (d *deployment) wait(what string, ok func() bool) {
 			d.t.Fatalf("waited for %s in vain; %d records are there", what, n)
 		}
 	}
+}
+
+// count is total for a test that does not hold the lock.
+func (d *deployment) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.total()
 }
 
 func (d *deployment) total() (n int) {

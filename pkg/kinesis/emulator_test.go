@@ -22,7 +22,8 @@ func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
 
 // TestMatrix is the reshard matrix: splits and merges while running, while
 // stopped, and twice in a row while stopped, a second pod that joins and
-// leaves, and crashes all along, over 16 shards and with aggregates.
+// leaves, throttled reads, and crashes all along, some of them in the middle of
+// an aggregate, over 16 shards.
 func TestMatrix(t *testing.T) {
 	n, rounds := 100, 1
 	if long() {
@@ -31,14 +32,16 @@ func TestMatrix(t *testing.T) {
 	for name, start := range services() {
 		t.Run(name, func(t *testing.T) {
 			rounds := rounds
-			url := start(t)
-			p := newDriver(t, url)
+			service := start(t)
+			p := newDriver(t, service)
 			p.KPL = true
 			p.Create(16)
-			cfg := testConfig(url)
+			cfg := testConfig(service)
 			if name != "fake" { // they are slow: AWS's own pace, and longer naps
-				cfg.Streams[0].ReadsPerSecond, cfg.IdlePoll = awsReadsPerSecond, 500*time.Millisecond
+				cfg.Streams[0].ReadsPerSecond, cfg.IdlePoll = awsReadsPerSecond+3, 500*time.Millisecond
 			}
+			throttler := kinesistest.Throttle(t, service, awsReadsPerSecond)
+			cfg.Streams[0].Endpoint = throttler.URL
 			crashEvery := 25 // commits
 			if name == "kinesis-local" {
 				// It needs about a second of a core to find a sequence number,
@@ -69,7 +72,11 @@ func TestMatrix(t *testing.T) {
 				first = d.join(all(6)...)
 				d.check(p)
 			}
-			t.Logf("%d records, %d reshards, %d crashes: each once, in order", p.Total(), 6*rounds, crashes())
+			if throttler.Refused() == 0 {
+				t.Error("no read was throttled")
+			}
+			t.Logf("%d records in %d Kinesis records, %d reshards, %d crashes, %d of them inside an aggregate, %d reads throttled: each once, in order",
+				p.Total(), p.Records, 6*rounds, crashes(), d.cut, throttler.Refused())
 		})
 	}
 }

@@ -80,7 +80,7 @@ func (r *reader) subscription(ctx context.Context, pos *position) (ended bool, e
 		behind := aws.ToInt64(e.Value.MillisBehindLatest)
 		page.tip, page.at = behind == 0 && !since.IsZero(), since.UnixMilli()
 		page.ended = e.Value.ContinuationSequenceNumber == nil || len(e.Value.ChildShards) > 0
-		r.c.metrics.behind.WithLabelValues(r.st.cfg.Name).Set(float64(behind) / 1000)
+		r.c.metrics.behind.set(r.key, behind)
 		ended = page.ended
 		if !r.hand(ctx, page) || ended {
 			return ended, nil

@@ -44,7 +44,7 @@ func (r *reader) poll(ctx context.Context, pos position) {
 		behind := aws.ToInt64(out.MillisBehindLatest)
 		page := r.fill(&pos, out.Records, reserved)
 		page.at, page.tip, page.ended = begun.UnixMilli(), behind == 0, aws.ToString(iterator) == ""
-		r.c.metrics.behind.WithLabelValues(r.st.cfg.Name).Set(float64(behind) / 1000)
+		r.c.metrics.behind.set(r.key, behind)
 		wait := p.read(page.size, behind > 0)
 		last := page.ended
 		if !r.hand(ctx, page) || last {

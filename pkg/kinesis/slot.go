@@ -29,6 +29,8 @@ type Slot struct {
 
 	version uint64 // of the last plan
 	planned time.Time
+	slowest flow.Time // as of the last plan, if there was one
+	known   bool
 	gaps    []Gap
 	clock   flow.Time
 	idle    bool
@@ -131,7 +133,7 @@ func (s *Slot) plan() {
 	}
 	v := s.c.view(now)
 	change := s.table.Plan(v)
-	slowest, known := s.table.Slowest(v)
+	s.slowest, s.known = s.table.Slowest(v)
 	s.c.mu.Unlock()
 	for _, k := range change.Lost {
 		s.stopReading(k)
@@ -142,17 +144,17 @@ func (s *Slot) plan() {
 	for _, g := range change.Gaps {
 		s.gap(g)
 	}
-	s.follow(slowest, known)
+	s.follow()
 }
 
 // follow makes the readers those of the shards that are to be read and are not
 // too far ahead of the slowest.
-func (s *Slot) follow(slowest flow.Time, known bool) {
+func (s *Slot) follow() {
 	for _, k := range s.table.Reading() {
 		if _, configured := s.c.streams[nameOf(k.Stream)]; !configured {
 			continue
 		}
-		pause := known && s.table.Pause(k, slowest)
+		pause := s.known && s.table.Pause(k, s.slowest)
 		if pause != s.paused[k] {
 			s.setPaused(k, pause)
 		}
@@ -193,6 +195,7 @@ func (s *Slot) stopReading(k shard.Key) {
 		return
 	}
 	r.stop()
+	s.c.metrics.behind.drop(k)
 	if p := s.cursors[k].page; p != nil {
 		s.c.release(p.size)
 	}
@@ -315,8 +318,10 @@ func (s *Slot) Accept(newest flow.Time) {
 }
 
 // finish takes what an exhausted page tells and lets go of it. It reports true
-// when the shard has ended.
-func (s *Slot) finish(cur *cursor) (ended bool) {
+// when the shard is not read any more: it has ended, or it is paused. A shard
+// that may be too far ahead is looked at here and not only with the next plan:
+// while it catches up hours may lie between two plans.
+func (s *Slot) finish(cur *cursor) (over bool) {
 	p := cur.page
 	cur.page = nil
 	s.c.release(p.size)
@@ -331,8 +336,13 @@ func (s *Slot) finish(cur *cursor) (ended bool) {
 		s.stopReading(cur.key)
 		s.c.relist(nameOf(cur.key.Stream))
 		s.version = 0 // a child may be ours
+		return true
 	}
-	return p.ended
+	if s.known && s.table.Ahead(cur.key, s.slowest) {
+		s.planned = time.Time{}
+		s.plan()
+	}
+	return s.cursors[cur.key] != cur
 }
 
 // Commit returns what must go into the ledger, and the coverage gaps to tell,

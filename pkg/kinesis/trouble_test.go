@@ -147,8 +147,8 @@ func TestAggregateCutByACrash(t *testing.T) {
 	crashes := d.crashEvery(3)
 	d.join(0)
 	d.check(p)
-	if crashes() == 0 {
-		t.Error("nothing crashed")
+	if crashes() == 0 || d.cut == 0 {
+		t.Errorf("%d crashes, %d inside the aggregate", crashes(), d.cut)
 	}
 }
 
@@ -252,41 +252,6 @@ func TestAShardNobodyCanReadIsGivenUp(t *testing.T) {
 		t.Error("the gap is not counted")
 	}
 	srv.Fail(nil)
-	d.check(p)
-}
-
-// TestShardsHoursApartAreReadWhole does not show that a shard was paused: each
-// arrives in too few pages for that. The planner's tests hold the rule itself.
-func TestShardsHoursApartAreReadWhole(t *testing.T) {
-	srv := kinesistest.Start(t)
-	var mu sync.Mutex
-	offset := -3 * time.Hour
-	srv.Clock(func() time.Time { mu.Lock(); defer mu.Unlock(); return time.Now().Add(offset) })
-	p := newDriver(t, srv.URL)
-	p.Line = func(lane, number int) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		return fmt.Appendf(nil, "%d %d %d", lane, number, time.Now().Add(offset).Unix())
-	}
-	p.Create(2)
-	for range 12 { // three hours in quarters of an hour
-		p.Feed(40)
-		mu.Lock()
-		offset += 15 * time.Minute
-		mu.Unlock()
-	}
-	const slow = "shardId-000000000000"
-	reads := 0
-	srv.Fail(func(op, shard string) *kinesistest.Fault {
-		if op == "GetRecords" && shard == slow {
-			if reads++; reads < 8 {
-				return &kinesistest.Throttled
-			}
-		}
-		return nil
-	})
-	d := newDeployment(t, testConfig(srv.URL), 2)
-	d.join(0, 1)
 	d.check(p)
 }
 

@@ -28,6 +28,8 @@ import (
 type Driver struct {
 	// Put counts the records of each lane; the first has number 1.
 	Put []int
+	// Records counts the Kinesis records that were put.
+	Records int
 	// KPL packs runs of a lane's records into aggregates.
 	KPL bool
 	// Line writes one record.
@@ -133,6 +135,7 @@ func (d *Driver) put(entries []types.PutRecordsRequestEntry) {
 	if err != nil || aws.ToInt32(out.FailedRecordCount) > 0 {
 		d.t.Fatalf("put: %v", err)
 	}
+	d.Records += len(entries)
 }
 
 // hash spreads lanes over the hash space.

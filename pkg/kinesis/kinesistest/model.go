@@ -28,6 +28,7 @@ type shard struct {
 	records  []record
 	trimmed  int // index of the oldest record that is still there
 	lease    int // of the newest subscription
+	held     int // how many records it gives, below 0 all
 }
 
 type record struct {
@@ -43,7 +44,7 @@ func (s *stream) nextSeq() string {
 }
 
 func (s *stream) add(parents []string, lo, hi *big.Int) *shard {
-	sh := &shard{id: fmt.Sprintf("shardId-%012d", len(s.shards)), parents: parents, lo: lo, hi: hi, firstSeq: s.nextSeq()}
+	sh := &shard{id: fmt.Sprintf("shardId-%012d", len(s.shards)), parents: parents, lo: lo, hi: hi, firstSeq: s.nextSeq(), held: -1}
 	s.shards = append(s.shards, sh)
 	return sh
 }
@@ -127,4 +128,12 @@ func (sh *shard) atTime(t time.Time) int {
 		i = len(sh.records)
 	}
 	return max(i, sh.trimmed)
+}
+
+// ready is the index behind the last record that the shard gives now.
+func (sh *shard) ready() int {
+	if sh.held >= 0 {
+		return min(sh.held, len(sh.records))
+	}
+	return len(sh.records)
 }

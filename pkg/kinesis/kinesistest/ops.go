@@ -176,7 +176,7 @@ const maxBytes = 10 << 20
 // batch returns the records from an index on, and the index behind them.
 func (sh *shard) batch(at, limit int) (out []any, next int) {
 	size := 0
-	for at = max(at, sh.trimmed); at < len(sh.records) && len(out) < limit && size < maxBytes; at++ {
+	for at = max(at, sh.trimmed); at < sh.ready() && len(out) < limit && size < maxBytes; at++ {
 		r := sh.records[at]
 		size += len(r.data)
 		out = append(out, map[string]any{"SequenceNumber": r.seq, "PartitionKey": r.key, "Data": r.data, "ApproximateArrivalTimestamp": seconds(r.arrival)})
@@ -201,9 +201,9 @@ func (s *Server) getRecords(in *request) answer {
 		return answer{fault: &Expired, text: "the iterator has expired"}
 	}
 	sh := st.shard(it.shard)
-	limit := in.Limit
-	if limit == 0 {
-		limit = 10_000
+	limit := s.perCall
+	if in.Limit > 0 {
+		limit = min(limit, in.Limit)
 	}
 	recs, next := sh.batch(it.at, limit)
 	if recs == nil {

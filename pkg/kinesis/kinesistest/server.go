@@ -40,6 +40,7 @@ type Server struct {
 	epoch   int // iterators of an earlier epoch have expired
 	fault   func(op, shard string) *Fault
 	page    int
+	perCall int // records
 	calls   map[string]int
 	now     func() time.Time
 	closed  bool
@@ -50,7 +51,7 @@ type Server struct {
 
 // Start runs a fake until the test ends.
 func Start(t testing.TB) *Server {
-	s := &Server{streams: map[string]*stream{}, page: 1000, calls: map[string]int{}, now: time.Now,
+	s := &Server{streams: map[string]*stream{}, page: 1000, perCall: 10_000, calls: map[string]int{}, now: time.Now,
 		consume: map[string]string{}, subLife: 5 * time.Minute}
 	s.changed = sync.NewCond(&s.mu)
 	s.http = httptest.NewServer(s)
@@ -75,6 +76,16 @@ func (s *Server) ExpireIterators() { s.locked(func() { s.epoch++ }) }
 // PageSize sets how many shards a page of ListShards holds at most.
 func (s *Server) PageSize(n int) { s.locked(func() { s.page = n }) }
 
+// RecordsPerCall sets how many records one read or one event of a subscription
+// gives at most; AWS's is 10,000.
+func (s *Server) RecordsPerCall(n int) { s.locked(func() { s.perCall = n }) }
+
+// Hold lets a shard give its first n records only, as if the rest were slow to
+// come: calls are answered and say that there is more. Below 0 lets go.
+func (s *Server) Hold(name, id string, n int) {
+	s.locked(func() { s.streams[name].shard(id).held = n })
+}
+
 // SubscriptionLife sets after what time a subscription ends; AWS's is 5 min.
 func (s *Server) SubscriptionLife(d time.Duration) { s.locked(func() { s.subLife = d }) }
 
@@ -97,7 +108,7 @@ func (s *Server) Drop(name string, ids ...string) {
 	s.locked(func() {
 		st := s.streams[name]
 		for _, id := range ids {
-			*st.shard(id) = shard{id: "", lo: new(big.Int), hi: new(big.Int)}
+			*st.shard(id) = shard{id: "", held: -1, lo: new(big.Int), hi: new(big.Int)}
 		}
 	})
 }

@@ -112,12 +112,12 @@ func (s *Server) nextEvent(sub *subscription, first bool, gone <-chan struct{}) 
 		if s.closed || sub.sh.lease != sub.lease || (!ended && !time.Now().Before(sub.until)) {
 			return nil, false, true
 		}
-		if first || ended || sub.at < len(sub.sh.records) {
+		if first || ended || sub.at < sub.sh.ready() {
 			break
 		}
 		s.changed.Wait()
 	}
-	recs, next := sub.sh.batch(sub.at, 500)
+	recs, next := sub.sh.batch(sub.at, min(500, s.perCall))
 	if recs == nil {
 		recs = []any{}
 	}

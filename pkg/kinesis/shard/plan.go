@@ -14,8 +14,8 @@ type View struct {
 	// Listings are the complete listings by configured name; one is missing
 	// until its stream has been listed.
 	Listings map[string]*Listing
-	// Unlisted tells since when, in wall milliseconds, a stream without a
-	// listing could not be listed.
+	// Unlisted tells since when, in wall milliseconds, a stream could not be
+	// listed, whether or not it was listed before; one that could be is missing.
 	Unlisted map[string]int64
 	// Ledger holds all slots' checkpoints. It must have been read to the end
 	// that the ledger topic had when the slot was taken.
@@ -55,6 +55,7 @@ func (t *Table) Plan(v View) Change {
 		}
 	}
 	t.giveUp(v, &ch)
+	t.giveUpListing(v, &ch)
 	return ch
 }
 
@@ -204,6 +205,38 @@ func (t *Table) giveUp(v View, ch *Change) {
 	}
 }
 
+// unlistable reports whether a stream could not be listed for so long that it is
+// given up, as a shard that could not be read is.
+func (t *Table) unlistable(v View, name string) bool {
+	since := v.Unlisted[name]
+	return t.policy.StuckAfter > 0 && since > 0 && v.Now-since >= t.policy.StuckAfter
+}
+
+// giveUpListing tells of a stream that could not be listed for too long. Every
+// slot sees that; one of them, by the stream's name, tells it, again and again.
+func (t *Table) giveUpListing(v View, ch *Change) {
+	for _, name := range v.Names {
+		k := Key{Stream: name}
+		if SlotOf(k, t.slots) != t.slot {
+			continue
+		}
+		if !t.unlistable(v, name) {
+			delete(t.untold, name)
+			continue
+		}
+		from, again := t.untold[name]
+		if !again {
+			from = v.Unlisted[name]
+		}
+		if again && v.Now-from < t.policy.StuckAfter {
+			continue
+		}
+		t.untold[name] = v.Now
+		ch.Gaps = append(ch.Gaps, Gap{Key: k, From: flow.Time(from / 1000), To: flow.Time(v.Now / 1000),
+			Reason: "the stream's shards could not be listed; what it holds no longer holds the clock"})
+	}
+}
+
 // forget deletes the ended shards that are no longer listed and hold nothing.
 func (t *Table) forget(v View, l *Listing) {
 	keep := t.keys[:0]
@@ -211,7 +244,7 @@ func (t *Table) forget(v View, l *Listing) {
 		e := t.own[k]
 		_, listed := l.Get(k.Shard)
 		gone := sameName(k.Stream, l.Name) && (k.Stream != l.Stream || !listed)
-		if e.Done() && !e.dirty && gone && !t.holds(v, l, e) {
+		if e.Done() && !e.dirty && gone && !t.holds(v, l, &e.Checkpoint) {
 			delete(t.own, k)
 			t.forgotten = append(t.forgotten, k)
 			continue
@@ -223,7 +256,7 @@ func (t *Table) forget(v View, l *Listing) {
 
 // holds reports whether a shard that is done still holds its slot's clock:
 // until every child has been taken over by its owner.
-func (t *Table) holds(v View, l *Listing, e *entry) bool {
+func (t *Table) holds(v View, l *Listing, e *Checkpoint) bool {
 	if e.Stream != l.Stream {
 		return false
 	}
@@ -262,46 +295,48 @@ func (t *Table) blocked(v View, l *Listing, s *Shard) bool {
 }
 
 // Watermark returns the slot's watermark: the minimum over its shards. It does
-// not exist (ok is false) before every stream has been listed, or before each
-// shard has a clock. A slot without a shard to wait for is idle.
+// not exist (ok is false) before every stream has been listed or given up, or
+// before each shard has a clock. A slot without a shard to wait for is idle.
 func (t *Table) Watermark(v View) (w flow.Time, idle, ok bool) {
 	w = flow.MaxTime
 	for _, name := range v.Names {
-		l := v.Listings[name]
-		if l == nil {
-			since := v.Unlisted[name]
-			if t.policy.StuckAfter == 0 || since == 0 || v.Now-since < t.policy.StuckAfter {
-				return 0, false, false
-			}
-			continue
+		if v.Listings[name] == nil && !t.unlistable(v, name) {
+			return 0, false, false
 		}
-		w = min(w, t.streamClock(v, l))
+	}
+	for _, k := range t.keys {
+		if e := t.own[k]; t.counts(v, &e.Checkpoint) {
+			w = min(w, e.Clock(t.policy))
+		}
 	}
 	return w, w == flow.MaxTime, w != flow.MinTime
 }
 
-func (t *Table) streamClock(v View, l *Listing) flow.Time {
-	w := flow.MaxTime
-	for _, k := range t.keys {
-		e := t.own[k]
-		if !sameName(k.Stream, l.Name) {
-			continue
-		}
-		if (e.State == Reading && !e.Stuck) || (e.Done() && t.holds(v, l, e)) {
-			w = min(w, e.Clock(t.policy))
-		}
+// counts reports whether a shard of any slot holds the clock: it is being read,
+// or it has ended and its children have not been taken over yet. A stream that
+// is not configured any more holds nothing, and neither does the end of a shard
+// whose children can not be listed, by policy.
+func (t *Table) counts(v View, c *Checkpoint) bool {
+	i := slices.IndexFunc(v.Names, func(name string) bool { return sameName(c.Stream, name) })
+	if i < 0 {
+		return false
 	}
-	return w
+	name := v.Names[i]
+	l := v.Listings[name]
+	if !c.Done() {
+		return !c.Stuck && (l == nil || l.Stream == c.Stream)
+	}
+	return l != nil && !t.unlistable(v, name) && t.holds(v, l, c)
 }
 
-// Slowest returns the lowest clock of a shard that anybody is reading, and
-// whether there is one. A shard that has no clock yet, or was given up, does
-// not count.
+// Slowest returns the lowest clock of a shard, of any slot, that holds the
+// clock, and whether there is one. A shard that has no clock yet does not
+// count: it would stop all others before it was read for the first time.
 func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
 	w = flow.MaxTime
 	count := func(c *Checkpoint) {
-		if at := c.Clock(t.policy); c.State == Reading && !c.Stuck && at != flow.MinTime {
-			w, ok = min(w, at), true
+		if at := c.Clock(t.policy); at < w && at != flow.MinTime && t.counts(v, c) {
+			w, ok = at, true
 		}
 	}
 	for k, c := range v.Ledger.m {
@@ -313,6 +348,12 @@ func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
 		count(&e.Checkpoint)
 	}
 	return w, ok
+}
+
+// Ahead reports whether a shard has come so far ahead of the slowest that
+// [Table.Pause] may pause it.
+func (t *Table) Ahead(k Key, slowest flow.Time) bool {
+	return t.own[k].Clock(t.policy) > slowest.Add(t.policy.MaxSkew)
 }
 
 // Pause decides whether a shard is so far ahead of the slowest that reading on

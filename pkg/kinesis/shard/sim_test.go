@@ -28,7 +28,15 @@ type world struct {
 	seen    map[int]int
 	order   map[string][]int // counters delivered by shard
 	policy  Policy
-	maxSlot int
+
+	late    int // records that came out behind the clock, where that is allowed
+	refused int
+	paused  int // turns in which a shard was too far ahead to be read
+	failing map[string]bool
+	most    map[string]int // records of a turn, where they are not as many as it likes
+	ahead   int64          // the largest distance between two shards that are read
+	gaps    []Gap
+	allow   func(r simRec) bool // to be late
 }
 
 type simShard struct {
@@ -59,7 +67,8 @@ func hashAt(eighth int) (h Hash) { // eighth of 0..256 as the top byte
 
 func newWorld(t *testing.T, seed uint64, shards, slots int) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000_000, ledger: map[Key]Checkpoint{},
-		seen: map[int]int{}, order: map[string][]int{}, policy: PolicyFor(time.Minute), clock: flow.MinTime, maxSlot: slots}
+		seen: map[int]int{}, order: map[string][]int{}, policy: PolicyFor(time.Minute), clock: flow.MinTime,
+		failing: map[string]bool{}, most: map[string]int{}, allow: func(simRec) bool { return false }}
 	w.policy.StuckAfter = 0
 	step := 256 / shards
 	for i := range shards {
@@ -146,7 +155,8 @@ func (w *world) find(id string) *simShard {
 	return w.shards[i]
 }
 
-// turn is one transaction of one slot; a crash drops it before the commit.
+// turn is one transaction of one slot that hears of the others late; a crash
+// drops it before the commit.
 func (w *world) turn(s *simSlot, crash bool) {
 	if w.rng.IntN(3) == 0 { // the listing and the tail are often old
 		s.listing = w.list()
@@ -157,13 +167,36 @@ func (w *world) turn(s *simSlot, crash bool) {
 		}
 		_ = k
 	}
+	w.transact(s, crash)
+}
+
+// hear lets a slot know all that there is to know.
+func (w *world) hear(s *simSlot) {
+	s.listing = w.list()
+	for _, c := range w.ledger {
+		s.view.Put(c)
+	}
+}
+
+func (w *world) transact(s *simSlot, crash bool) {
 	v := View{Names: []string{simName}, Listings: map[string]*Listing{simName: s.listing}, Ledger: s.view, Now: w.now}
-	taken := s.table.Plan(v).Taken
+	change := s.table.Plan(v)
+	slowest, known := s.table.Slowest(v)
 	var delivered []delivery
 	for _, k := range s.table.Reading() {
-		if !slices.Contains(taken, k) { // read only after the taking has committed
-			delivered = append(delivered, w.read(s.table, k)...)
+		if slices.Contains(change.Taken, k) { // read only after the taking has committed
+			continue
 		}
+		if known && s.table.Pause(k, slowest) {
+			w.paused++
+			s.table.Alive(k)
+			continue
+		}
+		if w.failing[k.Shard] {
+			s.table.Failing(k, w.now)
+			continue
+		}
+		delivered = append(delivered, w.read(s.table, k)...)
 	}
 	mark, _, ok := s.table.Watermark(v)
 	if crash {
@@ -174,11 +207,26 @@ func (w *world) turn(s *simSlot, crash bool) {
 		c := save.Checkpoint
 		w.ledger[c.Key] = c
 	}
+	w.gaps = append(w.gaps, change.Gaps...)
 	w.deliver(delivered)
 	if ok {
 		w.marks[s.n], w.spoken[s.n] = mark, true
 	}
 	w.advance()
+	w.measure()
+}
+
+// measure takes down how far the shards that are being read are apart.
+func (w *world) measure() {
+	low, high := flow.MaxTime, flow.MinTime
+	for _, c := range w.ledger {
+		if at := c.Clock(w.policy); c.State == Reading && at != flow.MinTime {
+			low, high = min(low, at), max(high, at)
+		}
+	}
+	if low < high {
+		w.ahead = max(w.ahead, int64(high-low))
+	}
 }
 
 type delivery struct {
@@ -194,14 +242,20 @@ func (w *world) read(t *Table, k Key) (out []delivery) {
 		fmt.Sscan(c.Sequence, &at)
 	}
 	n := w.rng.IntN(6)
+	if most, set := w.most[k.Shard]; set {
+		n = most
+	}
 	for ; at < len(src.recs) && n > 0; at, n = at+1, n-1 {
 		r := src.recs[at]
-		if err := w.policy.Check(r.end, r.end, r.arrival); err != nil {
-			w.t.Fatal(err)
+		if w.policy.Check(r.end, r.end, r.arrival) != nil {
+			w.refused++
+			t.Record(k, fmt.Sprint(at+1), 0, 0, r.arrival)
+			continue
 		}
 		t.Record(k, fmt.Sprint(at+1), 0, r.end, r.arrival)
 		out = append(out, delivery{k, r})
 	}
+	t.Alive(k)
 	switch {
 	case at < len(src.recs):
 	case src.Closed:
@@ -214,7 +268,11 @@ func (w *world) read(t *Table, k Key) (out []delivery) {
 
 func (w *world) deliver(ds []delivery) {
 	for _, d := range ds {
-		if d.end < w.clock {
+		switch {
+		case d.end >= w.clock:
+		case w.allow(d.simRec):
+			w.late++
+		default:
 			w.t.Fatalf("record %d of %s ends at %v, the clock is at %v", d.counter, d.key.Shard, d.end, w.clock)
 		}
 		for _, p := range w.find(d.key.Shard).Parents {

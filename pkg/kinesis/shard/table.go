@@ -17,6 +17,9 @@ type Table struct {
 	own         map[Key]*entry
 	keys        []Key // of own, in order
 	forgotten   []Key // to be deleted from the ledger
+	// untold is up to when, in wall milliseconds, a stream that can not be
+	// listed has been told of.
+	untold map[string]int64
 }
 
 type entry struct {
@@ -34,7 +37,7 @@ type entry struct {
 
 // NewTable returns the empty table of one of a number of slots.
 func NewTable(slot, slots int, p Policy) *Table {
-	return &Table{slot: slot, slots: slots, policy: p, own: map[Key]*entry{}}
+	return &Table{slot: slot, slots: slots, policy: p, own: map[Key]*entry{}, untold: map[string]int64{}}
 }
 
 // ErrForeign reports a checkpoint that belongs to another slot.
