@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/flowstitch/flowstitch/pkg/config"
-	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/pkg/topology"
@@ -30,7 +29,8 @@ Usage:  flowstitch topics list|ensure|plan|acls|strimzi [flags]
   acls      the least that each service needs, as kafka-acls.sh commands
   strimzi   KafkaTopic resources, or with -users KafkaUser resources
 
-The configuration is that of any service: kafka and pipeline are read.
+The configuration has the keys kafka, pipeline and telemetry of any service, and
+alerts.also, where detect's has it: the format of the alerts on a second topic.
 
 Examples:
   flowstitch topics list -brokers kafka:9092
@@ -50,33 +50,25 @@ func topicsCommand() command {
 // topicsOptions are the flags of topics.
 type topicsOptions struct {
 	config, prefix, principal string
-	newPrefix                 string
+	newPrefix, alertsAlso     string
 	brokers                   listFlag
 	partitions, slots         int
 	users                     bool
 	strimzi                   topology.Strimzi
 	timeout                   time.Duration
-	common                    topicsConfig
-}
-
-// topicsConfig is the part of a service's configuration that concerns topics.
-type topicsConfig struct {
-	service.Common `yaml:",inline"`
-}
-
-func (c *topicsConfig) layout() topology.Layout {
-	return topology.Layout{Prefix: c.Pipeline.Prefix, Partitions: c.Pipeline.Partitions, Slots: c.Pipeline.Slots}
+	common                    topology.Config
 }
 
 func runTopics(ctx context.Context, e *env, args []string) error {
-	o := &topicsOptions{common: topicsConfig{service.DefaultCommon()}}
+	o := &topicsOptions{common: topology.Default()}
 	fs := newFlags(e, topicsCommand())
 	fs.Var(&o.brokers, "brokers", "`host:port` of Kafka, instead of the configuration's")
 	fs.StringVar(&o.prefix, "prefix", "", "`prefix` of the pipeline's topics, instead of the configuration's")
-	fs.StringVar(&o.config, "config", "", "read kafka and pipeline from this YAML `file`; without it the defaults hold")
+	fs.StringVar(&o.config, "config", "", "read kafka, pipeline and alerts.also from this YAML `file`; without it the defaults hold")
 	fs.IntVar(&o.partitions, "partitions", 0, "plan: the `number` of partitions to get to")
 	fs.IntVar(&o.slots, "slots", 0, "plan: the `number` of slots to get to; 0 is one a partition")
 	fs.StringVar(&o.newPrefix, "new-prefix", "", "plan: the `prefix` of the pipeline that takes over")
+	fs.StringVar(&o.alertsAlso, "alerts-also", "", "`format` of the alerts on a second topic, instead of the configuration's alerts.also")
 	fs.StringVar(&o.principal, "principal", "User:flowstitch-", "acls: what comes before a service's name in its `principal`")
 	fs.BoolVar(&o.users, "users", false, "strimzi: write KafkaUsers instead of KafkaTopics")
 	fs.StringVar(&o.strimzi.Cluster, "cluster", "flowstitch", "strimzi: `name` of the Kafka resource")
@@ -94,14 +86,8 @@ func runTopics(ctx context.Context, e *env, args []string) error {
 	if fs.NArg() > 0 {
 		return usagef("%q is one argument too many", fs.Arg(0))
 	}
-	if err := config.Load(o.config, &o.common); err != nil {
+	if err := o.load(); err != nil {
 		return err
-	}
-	if len(o.brokers) > 0 {
-		o.common.Kafka.Brokers = o.brokers
-	}
-	if o.prefix != "" {
-		o.common.Pipeline.Prefix = o.prefix
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -113,14 +99,31 @@ func runTopics(ctx context.Context, e *env, args []string) error {
 	case "plan":
 		return o.plan(ctx, e.stdout)
 	case "acls":
-		return topology.WriteCommands(e.stdout, o.common.layout(), o.principal)
+		return topology.WriteCommands(e.stdout, o.common.Layout(), o.principal)
 	case "strimzi":
 		if o.users {
-			return o.strimzi.WriteUsers(e.stdout, o.common.layout())
+			return o.strimzi.WriteUsers(e.stdout, o.common.Layout())
 		}
-		return o.strimzi.WriteTopics(e.stdout, o.common.layout())
+		return o.strimzi.WriteTopics(e.stdout, o.common.Layout())
 	}
 	return usagef("say what to do: list, ensure, plan, acls or strimzi, not %q", verb)
+}
+
+// load reads the configuration; what the command line says is instead of it.
+func (o *topicsOptions) load() error {
+	if err := config.Load(o.config, &o.common); err != nil {
+		return err
+	}
+	if len(o.brokers) > 0 {
+		o.common.Kafka.Brokers = o.brokers
+	}
+	if o.prefix != "" {
+		o.common.Pipeline.Prefix = o.prefix
+	}
+	if o.alertsAlso != "" {
+		o.common.Alerts.Also = o.alertsAlso
+	}
+	return o.common.Validate()
 }
 
 // observe reads the state of a layout from the cluster.
@@ -138,7 +141,7 @@ func (o *topicsOptions) observe(ctx context.Context, l topology.Layout) (*topolo
 }
 
 func (o *topicsOptions) list(ctx context.Context, w io.Writer) error {
-	l := o.common.layout()
+	l := o.common.Layout()
 	s, err := o.observe(ctx, l)
 	if err != nil {
 		return err
@@ -172,7 +175,7 @@ func (o *topicsOptions) list(ctx context.Context, w io.Writer) error {
 }
 
 func (o *topicsOptions) ensure(ctx context.Context, e *env) error {
-	l := o.common.layout()
+	l := o.common.Layout()
 	tel := telemetry.Quiet()
 	sc, err := o.common.Stage("topics", "", tel)
 	if err != nil {
@@ -190,8 +193,8 @@ func (o *topicsOptions) plan(ctx context.Context, w io.Writer) error {
 	if o.partitions == 0 && o.slots == 0 {
 		return usagef("say where to: -partitions and, where it is not the same, -slots")
 	}
-	from := o.common.layout()
-	to := topology.Layout{Prefix: o.newPrefix, Partitions: int32(o.partitions), Slots: o.slots}
+	from := o.common.Layout()
+	to := topology.Layout{Prefix: o.newPrefix, Partitions: int32(o.partitions), Slots: o.slots, AlertsAlso: from.AlertsAlso}
 	if to.Partitions == 0 {
 		to.Partitions = from.Partitions
 	}

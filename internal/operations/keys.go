@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/topology"
 	"github.com/flowstitch/flowstitch/services/detect/detector"
 	"github.com/flowstitch/flowstitch/services/ingest/ingester"
@@ -17,7 +16,7 @@ import (
 func configKeys() map[string][]string {
 	out := map[string][]string{}
 	for name, cfg := range map[string]any{
-		"ingest": ingester.Config{}, "sessionize": sessionizer.Config{}, "detect": detector.Config{}, topology.Admin: service.Common{},
+		"ingest": ingester.Config{}, "sessionize": sessionizer.Config{}, "detect": detector.Config{}, topology.Admin: topology.Config{},
 	} {
 		keys := fields("", reflect.TypeOf(cfg))
 		slices.Sort(keys)

@@ -79,6 +79,10 @@ type Output struct {
 	Key, Value []byte
 	Headers    []Header
 	Timestamp  int64 // Unix milliseconds; 0 is left to the broker
+	// And is the same statement once more, to another topic. Both are one
+	// emission: recovery counts emissions, so a configuration that says a
+	// statement once or twice may change between a crash and its recovery.
+	And *Output
 }
 
 // Header is a record header.

@@ -83,6 +83,14 @@ func (e *emitter) Emit(o Output) {
 	if old {
 		return
 	}
+	e.put(o)
+	for next := o.And; next != nil; next = next.And {
+		e.put(*next)
+	}
+}
+
+// put queues one record.
+func (e *emitter) put(o Output) {
 	if o.Partition == SameAsIn {
 		o.Partition = e.p.id
 	}

@@ -18,6 +18,9 @@ type Layout struct {
 	Prefix     string
 	Partitions int32 // of flows, sessions, observations, alerts and rejects
 	Slots      int
+	// AlertsAlso is the format of the alerts on a second topic (see AlertsIn);
+	// empty: there is none.
+	AlertsAlso string
 }
 
 // Stage is one stage of a service: what it reads, what it writes.
@@ -35,6 +38,14 @@ func Stages() []Stage {
 		{Service: "detect", Name: "combine", Input: stage.SessionsTopic, Outputs: []string{stage.ObservationsTopic, stage.RejectsTopic}},
 		{Service: "detect", Name: "evaluate", Input: stage.ObservationsTopic, Outputs: []string{stage.AlertsTopic, stage.RejectsTopic}},
 	}
+}
+
+// outputs are the logical topics that s writes under a layout.
+func (s *Stage) outputs(l Layout) []string {
+	if l.AlertsAlso == "" || !slices.Contains(s.Outputs, stage.AlertsTopic) {
+		return s.Outputs
+	}
+	return append(slices.Clone(s.Outputs), AlertsIn(l.AlertsAlso, l.Partitions).Name)
 }
 
 // Services lists the services in the order of the pipeline.
@@ -55,6 +66,14 @@ func (s *Stage) config(l Layout) *stage.Config {
 	return &c
 }
 
+// AlertsIn is the topic that has the alerts in a second format, such as "ecs",
+// beside the topic of the first.
+func AlertsIn(format string, partitions int32) stage.TopicSpec {
+	s := stage.AlertsSpec(partitions)
+	s.Name += "-" + format
+	return s
+}
+
 // Topics returns the specification of every topic of a deployment.
 func Topics(l Layout) []stage.TopicSpec {
 	out := []stage.TopicSpec{
@@ -63,6 +82,9 @@ func Topics(l Layout) []stage.TopicSpec {
 		stage.DataTopic(stage.ObservationsTopic, l.Partitions),
 		stage.AlertsSpec(l.Partitions),
 		stage.RejectsSpec(l.Partitions),
+	}
+	if l.AlertsAlso != "" {
+		out = append(out, AlertsIn(l.AlertsAlso, l.Partitions))
 	}
 	for _, s := range Stages() {
 		out = append(out, s.config(l).StageTopics()...)
@@ -128,7 +150,7 @@ func ACLs(service string, l Layout) []ACL {
 			continue
 		}
 		c, names := s.config(l), l.Names()
-		for _, o := range s.Outputs {
+		for _, o := range s.outputs(l) {
 			grant(names.Name(o), "Create", "Describe", "DescribeConfigs", "Write")
 		}
 		if s.Input != "" {

@@ -63,6 +63,30 @@ func TestACLsCoverEachStage(t *testing.T) {
 	}
 }
 
+// TestSecondTopic: where alerts are also written in another format, the topic is
+// made, and detect alone may write it.
+func TestSecondTopic(t *testing.T) {
+	c := Default()
+	c.Alerts.Also = "ecs"
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	l := c.Layout()
+	name := l.Names().Name("alerts-ecs")
+	if !slices.ContainsFunc(Topics(l), func(s stage.TopicSpec) bool { return l.Names().Name(s.Name) == name }) {
+		t.Errorf("%s is not among the topics", name)
+	}
+	for _, who := range append(Services(), Admin) {
+		i := slices.IndexFunc(ACLs(who, l), func(a ACL) bool { return a.Name == name })
+		if (i >= 0) != (who == "detect" || who == Admin) || i >= 0 && slices.Contains(ACLs(who, l)[i].Operations, "Write") != (who == "detect") {
+			t.Errorf("%s: %v", who, ACLs(who, l))
+		}
+	}
+	if c.Alerts.Also = "cef"; c.Validate() == nil {
+		t.Error("an unknown format is accepted")
+	}
+}
+
 func TestWriters(t *testing.T) {
 	var topics, users, commands bytes.Buffer
 	z := Strimzi{Cluster: "k", Replicas: 3, MinISR: 2, Auth: "tls"}

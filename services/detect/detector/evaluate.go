@@ -20,7 +20,7 @@ const evaluateBuckets = 32
 type evaluateFold struct {
 	set     *detect.Settings
 	rules   []*rule.Rule
-	encoder *alert.Encoder
+	writers []writer // one for each topic of alerts
 	metrics *metrics
 	now     func() time.Time // bounds the record timestamp only: brokers refuse the future
 }
@@ -35,7 +35,8 @@ func (f *evaluateFold) Route(m *stage.Message) (int, error) {
 
 // NewBucket implements stage.Fold.
 func (f *evaluateFold) NewBucket(int32, int) stage.Bucket {
-	return &evaluateBucket{fold: f, v: detect.NewEvaluator(f.set, detect.Detectors(f.set)), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
+	v := detect.NewEvaluator(f.set, detect.Detectors(f.set))
+	return &evaluateBucket{fold: f, v: v, parser: v.Parser(), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
 }
 
 // Watermark implements stage.Fold: alerts carry no marks.
@@ -46,7 +47,7 @@ type evaluateBucket struct {
 	v    *detect.Evaluator
 	// rules judges the groups of users' rules, each of which belongs to one.
 	rules  *rule.Judge
-	parser detect.Parser
+	parser *detect.Parser
 	out    stage.Emitter
 	err    error
 
@@ -73,19 +74,32 @@ func (b *evaluateBucket) Fold(m *stage.Message, out stage.Emitter) error {
 // Alert implements detect.AlertSink.
 func (b *evaluateBucket) Alert(a *alert.Alert) {
 	b.fold.metrics.said(a)
-	r, err := b.fold.encoder.Record(a)
+	var all *stage.Output
+	for i := range b.fold.writers {
+		out, err := b.write(&b.fold.writers[i], a)
+		if err != nil {
+			b.err = err
+			return
+		}
+		out.And, all = all, out
+	}
+	b.out.Emit(*all)
+}
+
+// write encodes an alert for one topic.
+func (b *evaluateBucket) write(w *writer, a *alert.Alert) (*stage.Output, error) {
+	r, err := w.encoder.Record(a)
 	if err != nil {
-		b.err = err
-		return
+		return nil, err
 	}
 	headers := make([]stage.Header, len(r.Headers))
 	for i, h := range r.Headers {
 		headers[i] = stage.Header(h)
 	}
-	b.out.Emit(stage.Output{
-		Topic: stage.AlertsTopic, Partition: stage.ByKey, Key: r.Key, Value: r.Value, Headers: headers,
+	return &stage.Output{
+		Topic: w.topic, Partition: stage.ByKey, Key: r.Key, Value: r.Value, Headers: headers,
 		Timestamp: min(r.Timestamp, b.fold.now().UnixMilli()),
-	})
+	}, nil
 }
 
 // Full implements detect.AlertSink.

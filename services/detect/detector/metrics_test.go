@@ -25,13 +25,18 @@ func (o *outputs) Emit(x stage.Output) {
 	o.list = append(o.list, x)
 }
 
+// ocsf writes alerts as the defaults do.
+func ocsf() []writer {
+	return []writer{{topic: stage.AlertsTopic, encoder: alert.NewEncoder(alert.Options{})}}
+}
+
 // TestFolds runs guessed passwords through both adapters, as records, and reads
 // every metric that must have moved.
 func TestFolds(t *testing.T) {
 	set := detect.DefaultSettings()
 	m := newMetrics(prometheus.NewRegistry())
 	combine := (&combineFold{set: &set, metrics: m}).NewBucket(0, 0)
-	evaluate := (&evaluateFold{set: &set, metrics: m, encoder: alert.NewEncoder(alert.Options{}), now: time.Now}).NewBucket(0, 0)
+	evaluate := (&evaluateFold{set: &set, metrics: m, writers: ocsf(), now: time.Now}).NewBucket(0, 0)
 	var observations, alerts outputs
 	for i := range 15 {
 		e := guess(i)
@@ -85,7 +90,7 @@ func TestPoison(t *testing.T) {
 	var out outputs
 	for _, b := range []stage.Bucket{
 		(&combineFold{set: &set, metrics: m}).NewBucket(0, 0),
-		(&evaluateFold{set: &set, metrics: m, encoder: alert.NewEncoder(alert.Options{}), now: time.Now}).NewBucket(0, 0),
+		(&evaluateFold{set: &set, metrics: m, writers: ocsf(), now: time.Now}).NewBucket(0, 0),
 	} {
 		if err := b.Fold(&stage.Message{Key: []byte("x"), Value: []byte{0xff, 0xff}}, &out); err == nil {
 			t.Error("nonsense was folded")

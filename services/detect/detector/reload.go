@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +25,7 @@ type reloader struct {
 	path  string
 	rules []string // files and directories of rules
 	tel   *telemetry.Telemetry
-	seen  []byte   // the files as they were last read
+	seen  files    // as they were last used, or refused
 	texts []string // of the rules that hold
 
 	reloads, refused prometheus.Counter
@@ -45,60 +45,72 @@ func newReloader(path string, tel *telemetry.Telemetry) *reloader {
 	}
 }
 
-// read returns the tuning file, the texts of the rules, and all of it in one,
-// to be compared.
-func (r *reloader) read() (tuning []byte, texts []string, all []byte, err error) {
-	if r.path != "" {
-		if tuning, err = os.ReadFile(r.path); err != nil {
-			return nil, nil, nil, fmt.Errorf("detect: the tuning file: %w", err)
-		}
-	}
-	if texts, err = readRules(r.rules); err != nil {
-		return nil, nil, nil, err
-	}
-	return tuning, texts, append(append([]byte(nil), tuning...), strings.Join(texts, "\x00")...), nil
+// files are the contents of the files that a reloader watches.
+type files struct {
+	tuning []byte
+	rules  []string
 }
 
-// load reads the files. Without a path the defaults hold.
-func (r *reloader) load() (*detect.Settings, error) {
-	b, texts, all, err := r.read()
-	if err != nil {
-		return nil, err
+func (f *files) equal(o *files) bool {
+	return bytes.Equal(f.tuning, o.tuning) && slices.Equal(f.rules, o.rules)
+}
+
+// read reads the files.
+func (r *reloader) read() (f files, err error) {
+	if r.path != "" {
+		if f.tuning, err = os.ReadFile(r.path); err != nil {
+			return files{}, fmt.Errorf("detect: the tuning file: %w", err)
+		}
 	}
-	r.seen = all
+	if f.rules, err = readRules(r.rules); err != nil {
+		return files{}, err
+	}
+	return f, nil
+}
+
+// use makes settings of what was read, and nothing else: the files may have
+// changed since. Without a path the defaults hold.
+func (r *reloader) use(f files) (*detect.Settings, error) {
+	r.seen = f
 	t := DefaultTuning()
 	if r.path != "" {
-		if err := config.Parse(b, &t); err != nil {
+		if len(bytes.TrimSpace(f.tuning)) == 0 {
+			return nil, fmt.Errorf("detect: tuning %s is empty, as a file is that is about to be written; write {} for the defaults", r.path)
+		}
+		if err := config.Parse(f.tuning, &t); err != nil {
 			return nil, fmt.Errorf("detect: tuning %s: %w", r.path, err)
 		}
 	}
-	if _, err := compileRules(texts); err != nil {
+	if _, err := compileRules(f.rules); err != nil {
 		return nil, fmt.Errorf("detect: rules: %w", err)
 	}
 	set, err := t.settings()
 	if err == nil {
-		r.texts = texts
+		r.texts = f.rules
 	}
 	return set, err
 }
 
-// changed waits until the file holds another valid tuning, and returns it.
+// changed waits until the file holds another valid tuning, and returns it. It
+// sleeps between two looks instead of following a ticker: after a stall a ticker
+// fires twice in a row, and a file that is half written looks the same twice.
 func (r *reloader) changed(ctx context.Context, every time.Duration) (*detect.Settings, error) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	wait := time.NewTimer(every)
+	defer wait.Stop()
 	last := r.seen
 	for {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-tick.C:
+		case <-wait.C:
 		}
-		_, _, b, err := r.read()
-		settled := bytes.Equal(b, last)
-		if last = b; err != nil || !settled || bytes.Equal(b, r.seen) {
+		now, err := r.read()
+		wait.Reset(every)
+		settled := now.equal(&last)
+		if last = now; err != nil || !settled || now.equal(&r.seen) {
 			continue // while it is being written a file is missing, or half there
 		}
-		set, err := r.load()
+		set, err := r.use(now)
 		if err != nil {
 			r.refused.Inc()
 			r.tel.Log.Error("the changed tuning is refused; the old one holds", "error", err)
@@ -110,7 +122,11 @@ func (r *reloader) changed(ctx context.Context, every time.Duration) (*detect.Se
 
 // run runs the folds under the tuning that holds, again and again as it changes.
 func (r *reloader) run(ctx context.Context, every time.Duration, folds func(context.Context, *detect.Settings) error) error {
-	set, err := r.load()
+	f, err := r.read()
+	if err != nil {
+		return err
+	}
+	set, err := r.use(f)
 	if err != nil {
 		return err
 	}

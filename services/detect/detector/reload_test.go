@@ -125,14 +125,7 @@ func TestReloadForgetsNothing(t *testing.T) {
 	cfg.Pipeline.Prefix, cfg.Pipeline.Partitions, cfg.Pipeline.Slots = kafkatest.Prefix(t), 1, 1
 	cfg.Pipeline.CommitInterval = 20 * time.Millisecond
 	cfg.Tuning, cfg.TuningEvery, cfg.Rules = tuning, 50*time.Millisecond, []string{rules}
-	l := &live{t: t, tel: telemetry.Quiet(), topics: stage.Topics{Prefix: cfg.Pipeline.Prefix}, wall: 1_800_000_000_000}
-	var err error
-	l.client, err = kgo.NewClient(append(cluster.Opts(), kgo.UnknownTopicRetries(100), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.client.Close()
+	l := newLive(t, cluster, cfg.Pipeline.Prefix)
 	ended := make(chan error, 1)
 	running, stop := context.WithCancel(ctx)
 	go func() { ended <- Run(running, cfg, l.tel) }()

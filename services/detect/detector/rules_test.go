@@ -55,7 +55,7 @@ func TestRulesInTheFolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := detect.DefaultSettings()
-	enc, err := (&Config{Alerts: Default().Alerts}).encoder()
+	enc, err := (&Config{Alerts: Default().Alerts}).writers()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestRulesInTheFolds(t *testing.T) {
 		}
 	}
 	combine.Advance(flow.MaxTime, observations)
-	fold := &evaluateFold{set: &set, rules: rules, encoder: enc, metrics: m, now: time.Now}
+	fold := &evaluateFold{set: &set, rules: rules, writers: enc, metrics: m, now: time.Now}
 	evaluate, alerts := fold.NewBucket(0, 0), &sink{}
 	for _, o := range observations.out {
 		if err := evaluate.Fold(&stage.Message{Key: o.Key, Value: o.Value}, alerts); err != nil {
@@ -143,7 +143,7 @@ func TestRuleMetrics(t *testing.T) {
 	}
 	end := flow.Time(1772323200 + 3600)
 	combine.Advance(end, observations)
-	evaluate, alerts := (&evaluateFold{set: &set, rules: rules, encoder: alert.NewEncoder(alert.Options{}), metrics: m, now: time.Now}).NewBucket(0, 0), &sink{}
+	evaluate, alerts := (&evaluateFold{set: &set, rules: rules, writers: ocsf(), metrics: m, now: time.Now}).NewBucket(0, 0), &sink{}
 	for _, o := range observations.out {
 		if err := evaluate.Fold(&stage.Message{Key: o.Key, Value: o.Value}, alerts); err != nil {
 			t.Fatal(err)

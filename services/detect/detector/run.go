@@ -7,7 +7,6 @@ import (
 	"github.com/segmentio/encoding/json"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
@@ -26,11 +25,14 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	n := cfg.Pipeline.Partitions
 	specs := append(combining.StageTopics(), evaluating.StageTopics()...)
 	specs = append(specs, stage.DataTopic(stage.SessionsTopic, n), stage.DataTopic(stage.ObservationsTopic, n),
-		stage.AlertsSpec(n), stage.RejectsSpec(n))
+		stage.RejectsSpec(n))
+	for _, t := range cfg.alertTopics() {
+		specs = append(specs, t.TopicSpec)
+	}
 	if err := stage.EnsureTopics(ctx, &combining, specs...); err != nil {
 		return err
 	}
-	encoder, err := cfg.encoder()
+	writers, err := cfg.writers()
 	if err != nil {
 		return err
 	}
@@ -38,15 +40,19 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	r.rules = cfg.Rules
 	m := newMetrics(tel.Registry)
 	return r.run(ctx, cfg.TuningEvery, func(ctx context.Context, set *detect.Settings) error {
-		return runFolds(ctx, combining, evaluating, encoder, m, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
+		return runFolds(ctx, combining, evaluating, writers, m, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
 	})
 }
 
 // runFolds runs both stages under the given settings and rules.
-func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *alert.Encoder, m *metrics, cfg foldConfig) error {
+func runFolds(ctx context.Context, combining, evaluating stage.Config, writers []writer, m *metrics, cfg foldConfig) error {
 	canonical, err := json.Marshal(cfg)
 	if err != nil {
 		return fmt.Errorf("detect: %w", err)
+	}
+	outputs := []stage.OutputTopic{}
+	for _, w := range writers {
+		outputs = append(outputs, stage.OutputTopic{Name: w.topic})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -67,7 +73,7 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 	g.Go(func() error {
 		return stage.Run(ctx, evaluating, stage.Spec{
 			Input:   stage.ObservationsTopic,
-			Outputs: []stage.OutputTopic{{Name: stage.AlertsTopic}},
+			Outputs: outputs,
 			Config:  canonical,
 			Fold: func(config []byte) (stage.Fold, error) {
 				set, err := parseConfig(config)
@@ -75,7 +81,7 @@ func runFolds(ctx context.Context, combining, evaluating stage.Config, encoder *
 					return nil, err
 				}
 				rules, err := parseRules(config)
-				return &evaluateFold{set: set, rules: rules, encoder: encoder, metrics: m, now: evaluating.Now}, err
+				return &evaluateFold{set: set, rules: rules, writers: writers, metrics: m, now: evaluating.Now}, err
 			},
 		})
 	})

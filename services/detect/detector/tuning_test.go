@@ -89,12 +89,16 @@ func TestTuningRefuses(t *testing.T) {
 	}
 }
 
-// TestReload changes the file under running folds: first to nonsense, which is
-// refused, then to something valid, which takes effect.
+// TestReload changes the file under running folds: first to what is
+// wrong, empty or cut off, each of which is refused, then to something valid, which takes effect.
 func TestReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tuning.yaml")
-	put := func(s string) {
-		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+	put := func(s string) { // in one step, as Kubernetes and editors do
+		err := os.WriteFile(path+".new", []byte(s), 0o600)
+		if err == nil {
+			err = os.Rename(path+".new", path)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,10 +113,14 @@ func TestReload(t *testing.T) {
 		if len(seen) == 2 {
 			return done
 		}
-		put("thresholds: {brute_force: {attempts: -7}}")
-		for testutil.ToFloat64(r.refused) == 0 {
-			if ctx.Err() != nil {
-				return errors.New("a wrong tuning ended the folds")
+		for i, wrong := range []string{"thresholds: {brute_force: {attempts: -7}}", "", "thresh"} {
+			put(wrong)
+			for testutil.ToFloat64(r.refused) <= float64(i) {
+				select {
+				case <-ctx.Done():
+					return errors.New("a wrong tuning ended the folds, or was not refused")
+				case <-time.After(5 * time.Millisecond):
+				}
 			}
 		}
 		put("thresholds: {brute_force: {attempts: 9}}")
