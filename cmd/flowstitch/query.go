@@ -12,11 +12,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/flowstitch/flowstitch/pkg/config"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/query"
 	"github.com/flowstitch/flowstitch/pkg/rule"
 	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/topology"
 )
 
 func queryCommand() command {
@@ -236,6 +238,7 @@ func (q *queryFlags) write(w io.Writer, r *query.Result) error {
 // sourceFlags say what a query, a back-test or a tail reads.
 type sourceFlags struct {
 	brokers          listFlag
+	config           string
 	prefix, from, to string
 	slack            time.Duration
 	logFormat        string
@@ -244,14 +247,20 @@ type sourceFlags struct {
 }
 
 func (s *sourceFlags) register(fs *flag.FlagSet) {
-	fs.Var(&s.brokers, "brokers", "read the topics of a running pipeline: `host:port` of its Kafka (default 127.0.0.1:9092)")
-	fs.StringVar(&s.prefix, "prefix", "", "`prefix` of the pipeline's topics")
+	s.registerTopics(fs)
 	fs.StringVar(&s.from, "from", "", "only what began at or after this `time`")
 	fs.StringVar(&s.to, "to", "", "only what began before this `time`")
 	fs.DurationVar(&s.slack, "slack", query.DefaultSlack, "how much later than it happened something may have been written to the topic")
 	fs.StringVar(&s.logFormat, "log-format", "", "of files: "+logFormatHelp)
 	fs.Var(&s.own, "own", "of files: "+ownHelp)
 	fs.BoolVar(&s.quiet, "quiet", false, "no progress")
+}
+
+// registerTopics registers the flags that find the topics of a pipeline.
+func (s *sourceFlags) registerTopics(fs *flag.FlagSet) {
+	fs.Var(&s.brokers, "brokers", "read the topics of a running pipeline: `host:port` of its Kafka (default 127.0.0.1:9092)")
+	fs.StringVar(&s.config, "config", "", "how to reach that Kafka (TLS, SASL) and the prefix: YAML `file` as of flowstitch topics")
+	fs.StringVar(&s.prefix, "prefix", "", "`prefix` of the pipeline's topics, instead of the configuration's")
 }
 
 func (s *sourceFlags) span(now time.Time) (from, to flow.Time, err error) {
@@ -300,23 +309,34 @@ func (s *sourceFlags) open(e *env, of string, files []string, from, to flow.Time
 		}
 		return o, err
 	}
+	opts, names, err := s.client()
+	if err != nil {
+		return nil, err
+	}
 	o.topics = &query.Topics{
-		Client: s.client(), Names: stage.Topics{Prefix: s.prefix}, Topic: of,
+		Client: opts, Names: names, Topic: of,
 		From: from, To: to, Slack: s.slack, Progress: o.progress.tell,
 	}
 	return o, nil
 }
 
-// hosts are the brokers to ask.
-func (s *sourceFlags) hosts() []string {
-	if len(s.brokers) == 0 {
-		return []string{"127.0.0.1:9092"}
+// client returns how to reach the pipeline's Kafka and what its topics are
+// called: as the configuration says, and the command line instead of it. It
+// leaves the brokers in s.
+func (s *sourceFlags) client() ([]kgo.Opt, stage.Topics, error) {
+	c := topology.Default()
+	if err := config.Load(s.config, &c); err != nil {
+		return nil, stage.Topics{}, err
 	}
-	return s.brokers
-}
-
-func (s *sourceFlags) client() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(s.hosts()...), kgo.ClientID("flowstitch")}
+	if len(s.brokers) > 0 {
+		c.Kafka.Brokers = s.brokers
+	}
+	s.brokers = c.Kafka.Brokers
+	if s.prefix != "" {
+		c.Pipeline.Prefix = s.prefix
+	}
+	opts, err := c.Kafka.Opts()
+	return opts, stage.Topics{Prefix: c.Pipeline.Prefix}, err
 }
 
 func (o *opened) run(ctx context.Context, sink query.Sink) error {

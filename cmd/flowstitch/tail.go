@@ -22,8 +22,8 @@ import (
 func tailCommand() command {
 	return command{
 		name:    "tail",
-		summary: "watch the alerts, sessions or flows of a running pipeline",
-		usage: `Usage:  flowstitch tail [flags] alerts|sessions|flows
+		summary: "watch the alerts, sessions, flows or rejects of a running pipeline",
+		usage: `Usage:  flowstitch tail [flags] alerts|sessions|flows|rejects
 
 Prints what a running pipeline says, as it says it, committed records only.
 Filters are CEL expressions: "flowstitch fields -of alerts" lists the fields.
@@ -32,7 +32,9 @@ Examples:
   flowstitch tail alerts
   flowstitch tail -filter 'severity >= 4' -format json alerts
   flowstitch tail -filter 'server_port == 22 && kind == "close"' sessions
-  flowstitch tail -from 1h -n 20 -filter 'action == "REJECT"' flows`,
+  flowstitch tail -from 1h -n 20 -filter 'action == "REJECT"' flows
+  flowstitch tail -config topics.yaml -from 2h rejects
+  flowstitch tail -from 2h -format raw -idle 10s rejects > rejected.log`,
 		run: runTail,
 	}
 }
@@ -41,15 +43,16 @@ type tailFlags struct {
 	source         sourceFlags
 	filter, format string
 	n              int
+	idle           time.Duration
 }
 
 func (t *tailFlags) register(fs *flag.FlagSet) {
-	fs.Var(&t.source.brokers, "brokers", "`host:port` of Kafka (default 127.0.0.1:9092)")
-	fs.StringVar(&t.source.prefix, "prefix", "", "`prefix` of the pipeline's topics")
+	t.source.registerTopics(fs)
 	fs.StringVar(&t.source.from, "from", "", "begin with what was written at this `time` (default: now)")
 	fs.StringVar(&t.filter, "filter", "", "CEL `expression`; empty matches everything")
-	formatFlag(fs, &t.format, "text", "json")
+	formatFlag(fs, &t.format, "text", "json", "raw")
 	fs.IntVar(&t.n, "n", 0, "stop after so many `lines` (default: never)")
+	fs.DurationVar(&t.idle, "idle", 0, "stop when nothing has come for this `long` (default: never)")
 }
 
 func runTail(ctx context.Context, e *env, args []string) error {
@@ -61,21 +64,20 @@ func runTail(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return usagef("what to watch: alerts, sessions or flows")
+		return usagef("what to watch: alerts, sessions, flows or rejects")
 	}
-	lang, err := languageOf(rest[0])
+	filter, err := t.compile(rest[0])
 	if err != nil {
 		return err
-	}
-	filter, err := lang.Compile(t.filter)
-	if err != nil {
-		return usageError{"filter: " + err.Error()}
 	}
 	from, err := parseWhen("-from", t.source.from, time.Now())
 	if err != nil {
 		return err
 	}
-	names := stage.Topics{Prefix: t.source.prefix}
+	opts, names, err := t.source.client()
+	if err != nil {
+		return err
+	}
 	start := kgo.NewOffset().AtEnd()
 	if from != 0 {
 		start = kgo.NewOffset().AfterMilli(int64(from) * 1000)
@@ -83,17 +85,39 @@ func runTail(ctx context.Context, e *env, args []string) error {
 			start = kgo.NewOffset().AtStart()
 		}
 	}
-	cl, err := kgo.NewClient(append(t.source.client(), kgo.ConsumeTopics(names.Name(rest[0])), kgo.ConsumeResetOffset(start),
+	cl, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(names.Name(rest[0])), kgo.ConsumeResetOffset(start),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(500*time.Millisecond))...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	if err := reachable(ctx, cl, t.source.hosts()); err != nil {
+	if err := reachable(ctx, cl, t.source.brokers); err != nil {
 		return err
 	}
 	w := &tailer{env: e, flags: &t, of: rest[0], filter: filter, from: from}
 	return w.follow(ctx, cl)
+}
+
+// compile returns the filter over what is watched; rejects have none.
+func (t *tailFlags) compile(of string) (*rule.Filter, error) {
+	if t.format == "raw" && of != stage.RejectsTopic {
+		return nil, usagef("-format raw is for rejects, whose raw bytes it writes")
+	}
+	if of == stage.RejectsTopic {
+		if t.filter != "" {
+			return nil, usagef("rejects take no -filter: they are no records")
+		}
+		return nil, nil
+	}
+	lang, err := languageOf(of)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := lang.Compile(t.filter)
+	if err != nil {
+		return nil, usageError{"filter: " + err.Error()}
+	}
+	return filter, nil
 }
 
 // reachWithin is how long a broker may take to answer at all.
@@ -127,8 +151,14 @@ type tailer struct {
 // follow ends without an error when ctx does: that is how people stop it.
 func (t *tailer) follow(ctx context.Context, cl *kgo.Client) error {
 	for {
-		fetches := cl.PollFetches(ctx)
-		if ctx.Err() != nil {
+		polling, cancel := ctx, context.CancelFunc(func() {})
+		if t.flags.idle > 0 {
+			polling, cancel = context.WithTimeout(ctx, t.flags.idle)
+		}
+		fetches := cl.PollFetches(polling)
+		ended := polling.Err() != nil
+		cancel()
+		if ended {
 			return nil
 		}
 		for _, fe := range fetches.Errors() {
@@ -151,6 +181,8 @@ func (t *tailer) show(r *kgo.Record) error {
 	t.buf = t.buf[:0]
 	var raw []byte
 	switch {
+	case t.of == stage.RejectsTopic:
+		return t.reject(r)
 	case t.of == "alerts":
 		a, err := alert.Parse(r.Value)
 		if err != nil {
@@ -202,6 +234,11 @@ func (t *tailer) print(raw []byte) error {
 		}
 		t.buf = append(t.buf[:0], raw...)
 	}
+	return t.line()
+}
+
+// line writes what t.buf holds, and counts it.
+func (t *tailer) line() error {
 	if n := len(t.buf); n == 0 || t.buf[n-1] != '\n' {
 		t.buf = append(t.buf, '\n')
 	}
