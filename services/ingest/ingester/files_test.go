@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/stage"
@@ -216,34 +215,6 @@ func TestResume(t *testing.T) {
 	}
 	if rejects != 1 {
 		t.Errorf("%d rejects", rejects)
-	}
-}
-
-// TestBalance reads the metrics: lines = records + rejects + headers.
-func TestBalance(t *testing.T) {
-	lines := append([]string{"version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"}, manyLines(100, 1700000000, 1)...)
-	lines = append(lines, "2 123456789010 eni-1 - - - - - - - 1700000000 1700000060 - NODATA",
-		"2 123456789010 eni-1 - - - - - - - 1700000000 1700000060 - SKIPDATA", "2 x")
-	r := newRig(t, write(t, "d.log", lines...))
-	r.toEnd(1000)
-	m := r.in.metrics
-	for name, c := range map[string]struct {
-		c    prometheus.Collector
-		want float64
-	}{
-		"lines": {m.lines, 104}, "headers": {m.headers, 1}, "flows": {m.records.WithLabelValues("flow"), 100},
-		"nodata": {m.records.WithLabelValues("nodata"), 1}, "skipdata": {m.records.WithLabelValues("skipdata"), 1},
-		"rejects": {m.rejects.WithLabelValues("fields"), 1}, "control": {m.control, 0},
-	} {
-		if got := testutil.ToFloat64(c.c); got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
-	if got := m.newest.Load(); got != 1700000109 {
-		t.Errorf("newest event %d", got)
-	}
-	if n, err := testutil.GatherAndCount(r.reg, "flowstitch_ingest_input_bytes_total", "flowstitch_ingest_newest_event_seconds"); err != nil || n != 2 {
-		t.Errorf("%d of the two are exported, %v", n, err)
 	}
 }
 

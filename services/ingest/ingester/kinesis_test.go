@@ -63,9 +63,12 @@ func podConfig(brokers []string, prefix, endpoint string) Config {
 
 // line is a flow log line of a lane, which has a 5-tuple of its own; its number
 // is the count of bytes.
-func line(lane, number int) []byte {
-	now := time.Now().Unix()
-	return fmt.Appendf(nil, "2 123456789012 eni-0a1b2c3d4e5f%05d 10.0.0.%d 203.0.113.9 %d 443 6 1 %d %d %d ACCEPT OK", lane, lane, 40000+lane, number, now-10, now)
+func line(lane, number int) []byte { return lineAt(time.Now(), lane, number) }
+
+// lineAt is the line of a flow that ended at a time.
+func lineAt(end time.Time, lane, number int) []byte {
+	at := end.Unix()
+	return fmt.Appendf(nil, "2 123456789012 eni-0a1b2c3d4e5f%05d 10.0.0.%d 203.0.113.9 %d 443 6 1 %d %d %d ACCEPT OK", lane, lane, 40000+lane, number, at-10, at)
 }
 
 // child is a running pod.
@@ -117,6 +120,7 @@ type flows struct {
 	raw []string // of the rejects
 	// watermark is the highest of a slot that has shards.
 	watermark flow.Time
+	marks     map[int]flow.Time // the last of each slot that is not idle
 }
 
 func readFlows(t *testing.T, c *kafkatest.Cluster, prefix string) *flows {
@@ -128,7 +132,7 @@ func readFlows(t *testing.T, c *kafkatest.Cluster, prefix string) *flows {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	return &flows{cl: cl, got: map[int][]int{}, watermark: flow.MinTime}
+	return &flows{cl: cl, got: map[int][]int{}, watermark: flow.MinTime, marks: map[int]flow.Time{}}
 }
 
 // until reads on until n flows are there.
@@ -155,8 +159,9 @@ func (f *flows) take(t *testing.T, r *kgo.Record) {
 		if err := wire.ParseMark(r.Value, &m); err != nil {
 			t.Error(err)
 		}
-		if !m.Idle {
+		if delete(f.marks, int(m.Slot)); !m.Idle {
 			f.watermark = max(f.watermark, m.Watermark)
+			f.marks[int(m.Slot)] = m.Watermark
 		}
 		return
 	}
