@@ -3,97 +3,109 @@ package operations
 import (
 	"context"
 	"errors"
-	"maps"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/flowstitch/flowstitch/internal/facts"
 	"github.com/flowstitch/flowstitch/internal/pipeline"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/service"
-	"github.com/flowstitch/flowstitch/pkg/session"
-	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/pkg/wire"
 )
 
-// TestMoveToAnotherLayoutLosesNoSession is the procedure of docs/sizing.md: the
+// example is two hours of traffic with every attack in it.
+const example = "../../examples/incident.log.gz"
+
+// TestMoveToAnotherLayoutLosesNothing is the procedure of docs/sizing.md: the
 // same source read under another prefix, with another number of partitions and
-// slots, on the same cluster. Every final session is the same.
-func TestMoveToAnotherLayoutLosesNoSession(t *testing.T) {
+// slots, on the same cluster. Every final session and every finding is the same.
+func TestMoveToAnotherLayoutLosesNothing(t *testing.T) {
 	cluster := kafkatest.Embedded(t)
-	old := finalSessions(t, cluster, "", 2, 2)
-	moved := finalSessions(t, cluster, "l1.", 6, 3)
-	if len(old) < 1000 {
-		t.Fatalf("only %d final sessions: the example has many more", len(old))
+	run{cluster: cluster, partitions: 2, slots: 2}.toEnd(t, example)
+	run{cluster: cluster, prefix: "l1.", partitions: 6, slots: 3}.toEnd(t, example)
+	old, moved := factsOf(t, cluster, ""), factsOf(t, cluster, "l1.")
+	if old.Closed < 1000 || len(old.Findings) < 10 {
+		t.Fatalf("only %d sessions and %d findings: the example has many more", old.Closed, len(old.Findings))
 	}
-	if !maps.Equal(old, moved) {
-		for id, v := range old {
-			if moved[id] != v {
-				t.Errorf("session %s: %+v under the old layout, %+v under the new", id, v, moved[id])
-				break
-			}
-		}
-		t.Errorf("%d sessions under the old layout, %d under the new, or they differ", len(old), len(moved))
+	if err := facts.Check(old, moved); err != nil {
+		t.Error(err)
 	}
+	t.Logf("%d flow records, %d sessions, %d findings under both layouts", moved.Flows, moved.Closed, len(moved.Findings))
 }
 
-// final is what a session comes to: the sum of its final events.
-type final struct{ outBytes, inBytes, packets int64 }
+// run is a run of the whole pipeline over files.
+type run struct {
+	cluster           *kafkatest.Cluster
+	prefix            string
+	partitions, slots int
+	format            string // of the log; empty is inferred
+	// until ends the run before its end, in order; nil waits for the end.
+	until func(*telemetry.Telemetry) bool
+}
 
-func finalSessions(t *testing.T, cluster *kafkatest.Cluster, prefix string, partitions, slots int) map[session.ID]final {
-	t.Helper()
+// config is the pipeline's.
+func (r run) config(files ...string) pipeline.Config {
 	common := service.DefaultCommon()
-	common.Kafka.Brokers = cluster.Addrs
-	common.Pipeline.Prefix, common.Pipeline.Partitions, common.Pipeline.Slots, common.Pipeline.Replication = prefix, int32(partitions), slots, 1
+	common.Kafka.Brokers = r.cluster.Addrs
+	common.Pipeline.Prefix, common.Pipeline.Partitions, common.Pipeline.Slots, common.Pipeline.Replication = r.prefix, int32(r.partitions), r.slots, 1
 	common.Telemetry.Listen = ""
 	cfg := pipeline.Default(common)
-	cfg.Ingest.Files = []string{"../../examples/incident.log.gz"}
+	cfg.Ingest.Files, cfg.Ingest.Logs.Format = files, r.format
+	return cfg
+}
+
+// toEnd runs until everything has been judged, or what until waits for has come.
+func (r run) toEnd(t *testing.T, files ...string) *telemetry.Telemetry {
+	t.Helper()
+	tel, err := r.start(t, files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tel
+}
+
+// start is toEnd for a run that may refuse to go on.
+func (r run) start(t *testing.T, files ...string) (*telemetry.Telemetry, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tel, done := telemetry.Quiet(), make(chan error, 1)
-	go func() { done <- pipeline.Run(ctx, cfg, tel) }()
+	go func() { done <- pipeline.Run(ctx, r.config(files...), tel) }()
+	over := r.until
+	if over == nil {
+		over = func(tel *telemetry.Telemetry) bool { return pipeline.Finished(tel.Registry, r.partitions) }
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for !pipeline.Finished(tel.Registry, partitions) {
+	for !over(tel) {
 		select {
 		case <-tick.C:
 		case err := <-done:
-			t.Fatalf("the pipeline ended early: %v", err)
+			return tel, errors.Join(errors.New("the pipeline ended early"), err)
 		case <-ctx.Done():
-			t.Fatal("the pipeline did not finish")
+			return tel, errors.New("the pipeline did not finish")
 		}
 	}
 	cancel()
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
+		return tel, err
 	}
-	return readFinal(t, cluster, (&stage.Topics{Prefix: prefix}).Name(stage.SessionsTopic), partitions)
+	return tel, nil
 }
 
-// readFinal sums the final events of each session.
-func readFinal(t *testing.T, cluster *kafkatest.Cluster, topic string, partitions int) map[session.ID]final {
+func factsOf(t *testing.T, cluster *kafkatest.Cluster, prefix string) *facts.Facts {
 	t.Helper()
-	out := map[session.ID]final{}
-	for _, r := range readAll(t, cluster, topic, partitions) {
-		if wire.IsMark(r.Value) {
-			continue
-		}
-		var e session.Event
-		if err := wire.ParseSession(r.Key, r.Value, &e); err != nil {
-			t.Fatal(err)
-		}
-		if e.Kind.Final() && e.Gap == nil {
-			f := out[e.ID]
-			f.outBytes += e.OutFinal.Bytes
-			f.inBytes += e.InFinal.Bytes
-			f.packets += e.OutFinal.Packets + e.InFinal.Packets
-			out[e.ID] = f
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	f, err := facts.Read(ctx, cluster.Opts(), prefix)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	return f
 }
 
 // readAll reads a topic until the mark of every partition says that its source

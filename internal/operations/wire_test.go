@@ -85,7 +85,7 @@ func reread(topic string, key, value []byte) ([]byte, error) {
 // record runs the example and keeps the first records of each topic.
 func record(t *testing.T) []byte {
 	cluster := kafkatest.Embedded(t)
-	finalSessions(t, cluster, "", 2, 2)
+	run{cluster: cluster, partitions: 2, slots: 2}.toEnd(t, example)
 	var b bytes.Buffer
 	for _, topic := range []string{"flows", "sessions"} {
 		marks, data := 0, 0
