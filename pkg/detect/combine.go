@@ -311,12 +311,20 @@ func (c *Combiner) floodClient(a *acc, flooded map[accKey]bool) bool {
 }
 
 // relieve sends all final sums before their time, because the bound on entities
-// was passed: sums add up, so nothing is lost. Early sums are given up: they
-// are provisional, and the final ones are on their way.
+// was passed: sums add up, so nothing is lost. Of the early sums those that
+// are due anyway go with them: it is a flood that fills the bound, and the
+// address that it is aimed at must be seen before the pane is over. The others
+// are given up: they are provisional, and the final ones are on their way.
 func (c *Combiner) relieve(out Sink) {
 	c.stats.Relieved++
 	c.take(flow.MaxTime)
 	for ; c.sent < len(c.due); c.sent++ {
-		c.send(c.due[c.sent], out)
+		a := c.due[c.sent]
+		if a.early != nil && a.weight >= earlyWeight {
+			c.obs = Observation{Entity: a.key.entity, Pane: a.key.pane, Early: a.early}
+			out.Observe(&c.obs)
+			c.stats.Early++
+		}
+		c.send(a, out)
 	}
 }

@@ -24,7 +24,10 @@ func defaultCrafted() CraftedTuning { return CraftedTuning{Every: 900, Targets: 
 // operating system sends: see docs/alerts/crafted-probe.md. Those from outside
 // are one finding for each of our addresses and day; one of our own hosts that
 // sends them is a finding of its own.
-type crafted struct{ t CraftedTuning }
+type crafted struct {
+	t    CraftedTuning
+	walk int64 // ScanTuning.steps
+}
 
 func (d crafted) Spec() Spec {
 	return Spec{
@@ -41,7 +44,7 @@ func (d crafted) Wants(e Entity, p *Part) bool {
 	return e.Kind == KindHost && (p.Owned && p.Server.Bare > 0 || p.Owned && p.Client.Bare > 0)
 }
 
-func (d crafted) New() State { return &craftedState{d: d} }
+func (d crafted) New() State { return &craftedState{d: d, in: knockers{walk: d.walk}} }
 
 type craftedState struct {
 	d   crafted
@@ -87,14 +90,14 @@ func (s *craftedState) inbound(p *Pane) *Finding {
 	f.Entity = anyone(p.Entity)
 	f.Title = "Crafted probes of " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
-		"%s sent %s TCP packets of exactly %d bytes, a header without any option, on %s of %s; %s got an answer; no ordinary system sends such a packet.",
+		"%s sent %s TCP packets of exactly %d bytes, a header without any option, to %s on %s; %s got an answer%s; no ordinary system sends such a packet.",
 		plural(n, "source"), p.Entity.Addr, minTCP(p.Entity.Addr), plural(int64(len(f.Ports)), "port"),
-		f.Window.Start.UTC().Format("2006-01-02"), amount(answered))
+		f.Window.Start.UTC().Format("2006-01-02"), amount(answered), s.in.slow())
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
 	f.Confidence = 90
 	f.Counts = []alert.Count{
 		count("sources", "sources", float64(n), 1), count("answered_sources", "sources", float64(answered), 1),
-		count("sessions", "sessions", float64(s.in.sessions), 1),
+		count("sessions", "sessions", float64(s.in.sessions), 1), count("scanners", "sources", float64(s.in.scanners()), 1),
 	}
 	return f
 }

@@ -33,7 +33,7 @@ func detectorsOf(t *Tuning, disabled []string) []Detector {
 		brute{t.Brute},
 		data{t.Data},
 		surge{t.Surge},
-		crafted{t.Crafted},
+		crafted{t.Crafted, t.Scan.steps()},
 		newService{t.Service},
 		dns{t.DNS},
 		listed{t.Lists},

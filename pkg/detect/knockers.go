@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
@@ -32,12 +33,38 @@ type knockers struct {
 	news      bool   // since the last report
 	evidence  []alert.Evidence
 	sessions  int64
+	walk      int64 // see scanner; 0: nobody is one. Not state: from the settings
+}
+
+// scanner reports whether the walk over the ports that x asked for has decided
+// (Jung et al. 2004; see docs/alerts/port-scan.md): a port in vain is a step up,
+// an answer one down. Each session that was answered is taken for a port of its
+// own, so that x is decided late rather than wrongly.
+func (k *knockers) scanner(x *knocker) bool {
+	return k.walk > 0 && x.ports.Count()-2*x.answered >= k.walk
+}
+
+// scanners is how many sources the walk has decided on.
+func (k *knockers) scanners() (n int64) {
+	for i := range k.list {
+		n += one(k.scanner(&k.list[i]))
+	}
+	return n
+}
+
+// slow is the part of a sentence that tells of them.
+func (k *knockers) slow() string {
+	n := k.scanners()
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s asked for %d or more ports in vain, as scanners do", plural(n, "source"), k.walk)
 }
 
 // roll empties the roll-up when a new day begins.
 func (k *knockers) roll(t flow.Time) {
 	if d := t.Floor(day); d != k.day {
-		*k = knockers{day: d}
+		*k = knockers{day: d, walk: k.walk}
 	}
 }
 
@@ -63,6 +90,7 @@ func (k *knockers) addRow(e Entity, r *Row, n int64, family Family) {
 		k.news = true
 	}
 	x := &k.list[i]
+	was := k.scanner(x)
 	x.sessions += n
 	x.answered += r.Counts.Answered
 	x.bytes += r.Counts.Bytes()
@@ -72,6 +100,7 @@ func (k *knockers) addRow(e Entity, r *Row, n int64, family Family) {
 	} else if ports := r.Set(); ports != nil {
 		x.ports.Merge(*ports)
 	}
+	k.news = k.news || !was && k.scanner(x)
 	if len(k.list) > maxKnockers {
 		k.trim()
 	}
@@ -113,8 +142,8 @@ func (k *knockers) answered() (n int64) {
 	return n
 }
 
-// fill puts the sources into a finding, those that got an answer first, then
-// by sessions.
+// fill puts the sources into a finding: those that got an answer first, then
+// scanners, then by sessions.
 func (k *knockers) fill(f *Finding) {
 	order := make([]*knocker, len(k.list))
 	ports := map[alert.Port]int64{}
@@ -130,13 +159,19 @@ func (k *knockers) fill(f *Finding) {
 		if x, y := one(a.answered > 0), one(b.answered > 0); x != y {
 			return int(y - x)
 		}
+		if x, y := one(k.scanner(a)), one(k.scanner(b)); x != y {
+			return int(y - x)
+		}
 		return int(min(max(b.sessions-a.sessions, -1), 1))
 	})
 	order = order[:min(len(order), alert.MaxPeers)]
 	for _, x := range order {
 		p := alert.Peer{Addr: x.addr, Sessions: x.sessions, Bytes: x.bytes}
-		if x.answered > 0 {
+		switch {
+		case x.answered > 0:
 			p.Note = "answered"
+		case k.scanner(x):
+			p.Note = fmt.Sprintf("scanner: %s", plural(x.ports.Count(), "port"))
 		}
 		f.Peers = append(f.Peers, p)
 	}

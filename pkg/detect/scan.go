@@ -47,6 +47,14 @@ func defaultScan() ScanTuning {
 	}
 }
 
+// up is the step of the walk for a first contact that failed, in nats.
+func (t *ScanTuning) up() float64 { return math.Log((1 - t.Theta1) / (1 - t.Theta0)) }
+
+// steps is how many straight failures make a source from outside a scanner.
+func (t *ScanTuning) steps() int64 {
+	return int64(math.Ceil(math.Log(t.Detection/t.FalsePositive)/t.up() - 1e-9))
+}
+
 // scan finds sources that ask for much in vain: many ports of one host
 // (port-scan) or many hosts at one port (host-sweep). See docs/alerts.
 type scan struct {
@@ -77,7 +85,7 @@ func (d scan) Wants(e Entity, p *Part) bool {
 	return p.Set(Contact).Len() > 0 && p.Client.Failed > 0 || !d.sweep && p.Owned && p.Server.Failed > 0
 }
 
-func (d scan) New() State { return &scanState{d: d} }
+func (d scan) New() State { return &scanState{d: d, in: knockers{walk: d.t.steps()}} }
 
 // contact is the first session of a source with one (host, port, protocol).
 type contact struct {
@@ -148,7 +156,7 @@ func (s *scanState) learn(p *Pane, early bool) {
 	rows := slices.Clone(p.Set(Contact).Rows())
 	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
 	groups := map[RowKey]*[3]int64{} // first contacts of this pane: all, failed, failed at hosts of ours
-	up, down := math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0)), math.Log(s.d.t.Theta1/s.d.t.Theta0)
+	up, down := s.d.t.up(), math.Log(s.d.t.Theta1/s.d.t.Theta0)
 	for _, row := range rows {
 		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
 			continue
@@ -232,7 +240,7 @@ func silentByNature(k RowKey) bool {
 // bound is where the walk decides for "scanner".
 func (s *scanState) bound(ours bool) float64 {
 	if ours {
-		return s.d.t.WalkOurs * math.Log((1-s.d.t.Theta1)/(1-s.d.t.Theta0))
+		return s.d.t.WalkOurs * s.d.t.up()
 	}
 	return math.Log(s.d.t.Detection / s.d.t.FalsePositive)
 }

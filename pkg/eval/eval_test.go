@@ -39,7 +39,7 @@ func TestEvaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log("\n" + Table(results))
+	t.Log("\n" + Table(results) + "\n" + Slow(results))
 	if os.Getenv("FLOWSTITCH_EVAL_WRITE") == "1" {
 		write(t, results)
 	}
@@ -151,7 +151,7 @@ func told(t *testing.T, version string) {
 const marker = "<!-- written by make eval -->\n"
 
 func write(t *testing.T, results []Result) {
-	writeSection(t, marker, Table(results)+"\n"+Volumes(results))
+	writeSection(t, marker, Table(results)+"\n"+Slow(results)+"\n"+Volumes(results))
 }
 
 // validate holds every statement against the strict OCSF schema and the ECS

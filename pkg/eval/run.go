@@ -3,6 +3,7 @@ package eval
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,38 @@ func Table(results []Result) string {
 	for i := range results {
 		for j := range results[i].Scores {
 			b.WriteString(results[i].Scores[j].Row(results[i].Name) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// Slow writes, as a Markdown table, when vertical scanners were named, when they
+// were told apart from those who knock once, and when they had a finding of
+// their own: all of them, and those that send a probe in 5 to 30 minutes.
+func Slow(results []Result) string {
+	var b strings.Builder
+	b.WriteString("| set | vertical scanners | | named | singled out | finding of its own |\n|---|---|---:|---:|---:|---:|\n")
+	for i := range results {
+		r := &results[i]
+		for _, group := range []struct {
+			name     string
+			from, to int64 // seconds between probes
+		}{{"all", 0, math.MaxInt64}, {"a probe in 5 to 30 min", 300, 1800}} {
+			var list []Truth
+			for _, t := range r.Truth {
+				if gap := int64(t.End-t.Start) / max(t.Flows, 1); strings.HasPrefix(t.Kind, "port_scan_vertical") && gap >= group.from && gap <= group.to {
+					list = append(list, t)
+				}
+			}
+			if len(list) == 0 {
+				continue
+			}
+			fmt.Fprintf(&b, "| %s | %s | %d |", r.Name, group.name, len(list))
+			for _, is := range []func(*Truth, *Statement) bool{func(t *Truth, s *Statement) bool { return mentions(s, t) }, singledOut, own} {
+				d := measure(list, r.Pipeline.Statements, is)
+				fmt.Fprintf(&b, " %d, %d min |", d.Found, d.Median/60)
+			}
+			b.WriteString("\n")
 		}
 	}
 	return b.String()

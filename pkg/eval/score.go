@@ -174,3 +174,43 @@ func (s *Score) Row(set string) string {
 // Header is the head of the table.
 const Header = `| set | detector | found | missed | false sources | median delay | findings | highest severity |
 |---|---|---:|---:|---:|---:|---:|---|`
+
+// Delays is how many of some attackers were found, and after how long.
+type Delays struct {
+	Found, Missed int
+	Median        int64 // seconds from the first record
+}
+
+// measure finds the first statement that is true of each attacker.
+func measure(truth []Truth, said []Statement, is func(t *Truth, s *Statement) bool) (d Delays) {
+	var delays []int64
+	for i := range truth {
+		at := slices.IndexFunc(said, func(s Statement) bool { return is(&truth[i], &s) })
+		if at < 0 {
+			d.Missed++
+			continue
+		}
+		d.Found++
+		delays = append(delays, max(int64(said[at].Said-truth[i].Start), 0))
+	}
+	if slices.Sort(delays); len(delays) > 0 {
+		d.Median = delays[len(delays)/2]
+	}
+	return d
+}
+
+// singledOut reports whether a statement tells an attacker apart from those who
+// knock once: it is about the attacker, or the roll-up says "scanner" of it.
+func singledOut(t *Truth, s *Statement) bool {
+	if s.Verdict == alert.Withdrawn {
+		return false
+	}
+	return own(t, s) || slices.ContainsFunc(s.Peers, func(p alert.Peer) bool {
+		return p.Addr == t.Attacker && strings.HasPrefix(p.Note, "scanner")
+	})
+}
+
+// own reports whether a statement is about the attacker and nobody else.
+func own(t *Truth, s *Statement) bool {
+	return s.Entity.Addr == t.Attacker && s.Entity.Role == alert.RoleActor
+}
