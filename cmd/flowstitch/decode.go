@@ -73,7 +73,7 @@ func runDecode(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if o.explain {
-		explain(e.stderr, d)
+		explain(e.stderr, d, sink.unlaid)
 	}
 	return failed
 }

@@ -17,8 +17,9 @@ import (
 type printer struct {
 	out     *bufio.Writer
 	json    bool
-	rejects bool // only these
-	files   bool // there are several: say which
+	rejects bool   // only these
+	unlaid  string // the first reason for which a line has no layout
+	files   bool   // there are several: say which
 	row     []byte
 }
 
@@ -131,6 +132,9 @@ func others(r *flow.Record) string {
 
 // Reject implements flowlog.Sink.
 func (p *printer) Reject(r *flowlog.Reject) {
+	if r.Class == flowlog.ClassLayout && p.unlaid == "" {
+		p.unlaid = r.Reason
+	}
 	if !p.json {
 		fmt.Fprintf(p.out, "%-6s REJECTED (%s) %s: %.200q\n", place(&r.Origin, p.files), r.Class, r.Reason, r.Raw)
 		return
@@ -210,9 +214,13 @@ func appendRecordJSON(b []byte, r *flow.Record) []byte {
 }
 
 // explain says how the input was read.
-func explain(w io.Writer, d *flowlog.Decoder) {
+func explain(w io.Writer, d *flowlog.Decoder, unlaid string) {
 	choices := d.Choices()
-	if len(choices) == 0 {
+	switch {
+	case len(choices) > 0:
+	case unlaid != "":
+		fmt.Fprintf(w, "\nNo layout: %s\n", unlaid)
+	default:
 		fmt.Fprintln(w, "\nNo layout: no line had a header or the shape of a known one. Give -log-format.")
 	}
 	for _, c := range choices {

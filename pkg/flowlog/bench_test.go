@@ -182,3 +182,24 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAsk looks for the layout of a payload that has none that is sure: what
+// a log costs that is not configured, for each sample of 256 lines.
+func BenchmarkAsk(b *testing.B) {
+	f, err := ParseFormat(withPairs(silent, "srcaddr dstaddr", "srcport dstport"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := written(f, traffic(1, 256))
+	d := mustNew(b, Config{})
+	var c count
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Payload(data, flow.Origin{}, &c)
+	}
+	if c.records > 0 {
+		b.Fatal("records")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/line")
+}

@@ -1,6 +1,7 @@
 package flowlog
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -165,7 +166,8 @@ func knownFormats() []*Format {
 // infer chooses a layout for a sample of lines, split into values. A layout
 // must fit by the shape of every value, never by their number alone. First come
 // the layouts that are known by name, then those that begin like AWS's default
-// and go on, then what can be worked out of the values.
+// and go on, then what can be worked out of the values. Where two fit, the
+// verdict is a doubt; order.go says how pairs of one shape are told apart.
 func infer(known []*Format, rows [][][]byte) verdict {
 	byName, fits := inferKnown(known, rows)
 	if byName.format != nil && 2*fits >= len(rows) {
@@ -174,7 +176,7 @@ func infer(known []*Format, rows [][][]byte) verdict {
 	if byName.format == nil && byName.doubt != "" {
 		return byName
 	}
-	if v := longer(rows); v.format != nil {
+	if v := longer(rows); v.format != nil || v.doubt != "" {
 		return v
 	}
 	worked := puzzle(rows)
@@ -184,33 +186,75 @@ func infer(known []*Format, rows [][][]byte) verdict {
 	return worked
 }
 
+// candidate is how a known layout does on a sample.
+type candidate struct {
+	format *Format
+	fits   int        // lines whose shapes fit
+	full   [][][]byte // of these, the lines with packets
+	counts int        // against it: of fitting shapes, with values that can not be
+}
+
+// against reports whether the layout is refuted: damaged lines are few.
+func (c *candidate) against() bool { return 10*c.counts > c.fits }
+
 // inferKnown chooses among the known layouts, and returns how many lines fit.
-func inferKnown(known []*Format, rows [][][]byte) (best verdict, bestFit int) {
+func inferKnown(known []*Format, rows [][][]byte) (v verdict, fits int) {
+	var best candidate
 	var rivals []string
 	for _, f := range known {
-		fits, full := 0, 0
+		c := candidate{format: f}
 		for _, row := range rows {
-			if ok, evidence := f.fits(row); ok {
-				fits++
-				if evidence {
-					full++
-				}
+			switch f.fits(row) {
+			case fitsFull:
+				c.full = append(c.full, row)
+				c.fits++
+			case fitsShape:
+				c.fits++
+			case fitsAgainst:
+				c.counts++
+			case fitsNot:
 			}
 		}
 		switch {
-		case fits == 0 || fits < bestFit:
-		case fits == bestFit:
+		case c.fits == 0 || c.fits < best.fits || c.against():
+		case c.fits == best.fits:
 			rivals = append(rivals, f.String())
 		default:
-			bestFit, rivals = fits, []string{f.String()}
-			best = verdict{format: f, sure: full > 0, early: full >= 3, confidence: confidence(full),
-				why: fmt.Sprintf("%d of %d lines have the shapes of this known layout of %d fields in every value, %d of them with packets", fits, len(rows), f.Len(), full)}
+			best, rivals = c, []string{f.String()}
 		}
 	}
-	if len(rivals) > 1 {
-		return verdict{doubt: fmt.Sprintf("%d known layouts fit, for example %q and %q", len(rivals), rivals[0], rivals[1])}, bestFit
+	switch {
+	case len(rivals) == 0:
+		return verdict{}, 0
+	case len(rivals) > 1:
+		return verdict{doubt: fmt.Sprintf("%d known layouts fit, for example %q and %q", len(rivals), rivals[0], rivals[1])}, best.fits
 	}
-	return best, bestFit
+	return best.verdict(len(rows)), best.fits
+}
+
+// patience is how many lines a documented layout waits for proof that its pairs,
+// start and end too, are in the documented order, where more lines could tell.
+const patience = 32
+
+// timed reports whether a line tells start from end, if there are both.
+func (c *candidate) timed() bool {
+	start, end := c.format.column(opStart), c.format.column(opEnd)
+	return start < 0 || end < 0 || slices.ContainsFunc(c.full, func(r [][]byte) bool { return !bytes.Equal(r[start], r[end]) })
+}
+
+// verdict is the choice of a known layout by a sample of n lines.
+func (c *candidate) verdict(n int) verdict {
+	full := len(c.full)
+	names, proved, why, _ := orient(c.format.Names(), c.full, true)
+	f, err := newFormat(names)
+	if err != nil {
+		return verdict{doubt: err.Error()}
+	}
+	telling := !proved && (f.hasOp(opFlags) || f.hasOp(opDirection)) || !c.timed()
+	return verdict{
+		format: f, sure: full > 0, early: full >= 3 && (!telling || full >= patience), confidence: confidence(full),
+		why: fmt.Sprintf("%d of %d lines have the shapes of this known layout of %d fields in every value, %d of them with packets%s", c.fits, n, f.Len(), full, why),
+	}
 }
 
 // confidence grows with the number of lines that could have contradicted.
@@ -224,35 +268,53 @@ func confidence(full int) int {
 	return 99
 }
 
+// fitting says how a line suits a layout.
+type fitting uint8
+
+const (
+	fitsNot     fitting = iota
+	fitsShape           // every value has the shape of its field
+	fitsFull            // and there are packets, so a wrong order of numbers would have shown
+	fitsAgainst         // the shapes fit, but no flow has these values
+)
+
 // fits reports whether all values of a line have the shapes of the layout's
-// fields, and whether the line carries packets, so that a wrong order of
-// numbers would have shown.
-func (f *Format) fits(row [][]byte) (ok, evidence bool) {
+// fields, and what its numbers say.
+func (f *Format) fits(row [][]byte) fitting {
 	if len(row) != f.Len() {
-		return false, false
+		return fitsNot
 	}
 	for i := range row {
 		if !shaped(f.cols[i].name, row[i]) {
-			return false, false
+			return fitsNot
 		}
 	}
 	if s := f.column(opStart); s >= 0 {
 		if e := f.column(opEnd); e >= 0 && value64(row[s]) > value64(row[e]) {
-			return false, false
+			return fitsAgainst
 		}
 	}
+	full := fitsShape
 	p, b := f.column(opPackets), f.column(opBytes)
 	if p < 0 || b < 0 {
-		return true, f.hasOp(opSrcPort) && row[f.column(opSrcPort)][0] != '-'
+		if f.hasOp(opSrcPort) && row[f.column(opSrcPort)][0] != '-' {
+			full = fitsFull
+		}
+		return full
 	}
 	if row[p][0] == '-' || row[b][0] == '-' {
-		return true, false
+		return fitsShape
 	}
 	// A count of bytes that the packets can not have counts against the layout
 	// if the other way round it could be: then the two columns are exchanged.
 	packets, size := value64(row[p]), value64(row[b])
-	good := plausible(packets, size)
-	return good || !plausible(size, packets), good
+	switch {
+	case plausible(packets, size):
+		return fitsFull
+	case plausible(size, packets):
+		return fitsAgainst
+	}
+	return fitsShape
 }
 
 // plausible reports whether so many packets can have so many bytes: an IP

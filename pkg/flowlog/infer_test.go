@@ -186,11 +186,11 @@ func TestHeaderSetsTheLayout(t *testing.T) {
 
 // A successor reads a payload that is too small to show its layout.
 func TestPinsSurvive(t *testing.T) {
-	f := customLayout(rand.New(rand.NewPCG(1, 2)))
+	f := layoutOfNames(t, withPairs(telling, "srcaddr dstaddr", "dstport srcport"))
 	o := flow.Origin{Source: "s"}
 	before, after := mustNew(t, Config{}), mustNew(t, Config{})
 	var k keep
-	before.Payload(written(f, traffic(1, 120)), o, &k)
+	before.Payload(written(f, busy(1, 120)), o, &k)
 	before.Payload([]byte(lineV2), o, &k)
 	if len(k.rejects) > 0 {
 		t.Fatalf("%+v", k.rejects[0])

@@ -1,7 +1,6 @@
 package flowlog
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,6 +9,9 @@ import (
 // minPuzzle is the smallest sample of lines with packets from which an unknown
 // layout is worked out.
 const minPuzzle = 8
+
+// enoughPuzzle is a sample that more lines would hardly tell more than.
+const enoughPuzzle = 64
 
 // marks are the columns that their values name by themselves. Their order is
 // that of the tests: a value that fits several belongs to the first.
@@ -26,12 +28,11 @@ type grid struct {
 
 // puzzle infers a layout that is in no list: columns are named by the shape of
 // their values, and the numbers by the only assignment under which every line is
-// possible. It takes for granted that srcport and dstport stand side by side in
-// that order, and so do the addresses; where two assignments remain it asks.
+// possible. Where two assignments remain it asks.
 func puzzle(rows [][][]byte) verdict {
 	g := grid{rows: flowRows(rows)}
 	if len(g.rows) < minPuzzle {
-		return verdict{doubt: fmt.Sprintf("no known layout fits, and lines with packets to work it out of are too few, %d", len(g.rows))}
+		return verdict{doubt: fmt.Sprintf("no known layout fits, and lines with ACCEPT or REJECT to work it out of are too few, %d", len(g.rows))}
 	}
 	g.name = make([]string, len(g.rows[0]))
 	if doubt := g.byShape(); doubt != "" {
@@ -41,17 +42,30 @@ func puzzle(rows [][][]byte) verdict {
 	if doubt != "" {
 		return verdict{doubt: doubt}
 	}
-	sure := g.enough(found)
-	f, err := newFormat(unnamed(found))
+	return g.verdict(found, false, fmt.Sprintf("worked out of %d lines: no other order of the numbers is possible in all of them", len(g.rows)))
+}
+
+// verdict orients the pairs of the named columns and makes the layout.
+func (g *grid) verdict(names []string, documented bool, why string) verdict {
+	names, proved, more, doubt := orient(names, g.rows, documented)
+	if doubt != "" {
+		return verdict{doubt: "no known layout fits, and " + doubt}
+	}
+	sure := g.enough(names)
+	f, err := newFormat(unnamed(names))
 	if err != nil {
 		return verdict{doubt: err.Error()}
 	}
-	return verdict{format: f, sure: sure, early: sure, confidence: 80,
-		why: fmt.Sprintf("worked out of %d lines: if the source stands before the destination, no other order of the numbers is possible in all of them", len(g.rows))}
+	v := verdict{format: f, sure: sure, early: sure, confidence: 80, why: why + more}
+	if proved {
+		v.confidence = 95
+	}
+	return v
 }
 
-// additions names the columns from one on, where their values do.
-func (g *grid) additions(from int) {
+// additions names the columns from one on, where their values do. Two columns
+// that could both be one field, or one that could be two fields, are a doubt.
+func (g *grid) additions(from int) (doubt string) {
 	var addrs []int
 	for c := from; c < len(g.name); c++ {
 		switch {
@@ -60,17 +74,20 @@ func (g *grid) additions(from int) {
 		case len(g.rows) >= minPuzzle && !slices.Contains(g.name, "tcp-flags") && g.all(c, digits) && g.flags(c):
 			g.name[c] = "tcp-flags"
 		case !g.all(c, digits):
-			g.mark(c)
+			if doubt := g.mark(c, from); doubt != "" {
+				return doubt
+			}
 		}
 	}
-	if len(addrs) == 2 && addrs[1] == addrs[0]+1 {
+	if len(addrs) == 2 {
 		g.name[addrs[0]], g.name[addrs[1]] = "pkt-srcaddr", "pkt-dstaddr"
 	}
+	return ""
 }
 
 // enough reports whether more lines could hardly name more columns.
 func (g *grid) enough(names []string) bool {
-	return len(g.rows) >= minPuzzle && (!slices.Contains(names, "") || len(g.rows) >= maxWaiting/4)
+	return len(g.rows) >= minPuzzle && (!slices.Contains(names, "") || len(g.rows) >= enoughPuzzle)
 }
 
 // unnamed gives the columns without a name one by their number.
@@ -95,18 +112,26 @@ func longer(rows [][][]byte) verdict {
 	g.name = make([]string, len(g.rows[0]))
 	copy(g.name, base.Names())
 	for _, r := range g.rows {
-		if ok, evidence := base.fits(r[:base.Len()]); !ok || !evidence {
+		if base.fits(r[:base.Len()]) != fitsFull {
 			return verdict{}
 		}
 	}
-	g.additions(base.Len())
-	sure := g.enough(g.name)
-	f, err := newFormat(unnamed(g.name))
-	if err != nil {
-		return verdict{}
+	if doubt := g.additions(base.Len()); doubt != "" {
+		return verdict{doubt: doubt}
 	}
-	return verdict{format: f, sure: sure, early: sure, confidence: 80,
-		why: fmt.Sprintf("all of %d lines with packets begin with the 14 fields of the default layout; what follows was named where its values tell", len(g.rows))}
+	return g.longer()
+}
+
+// longer makes the layout of a sample that begins like the default. Its 14
+// fields are in the documented order; that of a pair behind them must show.
+func (g *grid) longer() verdict {
+	if i := slices.Index(g.name, "pkt-srcaddr"); i >= 0 {
+		w := witness{rows: g.rows, names: g.name}
+		if w.packets() == orderOpen {
+			return verdict{doubt: undecided(g.name, []string{"pkt-srcaddr and pkt-dstaddr"}, len(g.rows))}
+		}
+	}
+	return g.verdict(g.name, true, fmt.Sprintf("all of %d lines with packets begin with the 14 fields of the default layout; what follows was named where its values tell", len(g.rows)))
 }
 
 // nearest finds the known layout that a single damaged line most likely has:
@@ -183,11 +208,14 @@ func (g *grid) byShape() (doubt string) {
 		case g.all(c, func(v []byte) bool { return len(v) == 10 && shaped("start", v) }):
 			times = append(times, c)
 		case g.all(c, func(v []byte) bool { return len(v) == 12 && digits(v) || string(v) == "unknown" }):
-			g.take(c, "account-id")
+			doubt = g.take(c, 0, "account-id")
 		case g.all(c, digits):
 			g.nums = append(g.nums, c)
 		default:
-			g.mark(c)
+			doubt = g.mark(c, 0)
+		}
+		if doubt != "" {
+			return "no known layout fits, and " + doubt
 		}
 	}
 	if doubt := g.times(times); doubt != "" {
@@ -197,21 +225,40 @@ func (g *grid) byShape() (doubt string) {
 }
 
 // mark names a column whose values do so by themselves.
-func (g *grid) mark(col int) {
+func (g *grid) mark(col, from int) (doubt string) {
 	for _, name := range marks {
 		if g.all(col, func(v []byte) bool { return shaped(name, v) }) {
-			g.take(col, name)
-			return
+			return g.take(col, from, name)
 		}
 	}
+	return ""
 }
 
-// take gives a column a name, unless another column has it already: then what
-// the second one is can not be told and it stays an unknown field.
-func (g *grid) take(col int, name string) {
-	if !slices.Contains(g.name, name) {
-		g.name[col] = name
+// take gives a column a name. Another column that has it is a doubt, unless it
+// stands before from, where the layout is known: then this one is something else
+// of the same shape and stays an unknown field.
+func (g *grid) take(col, from int, name string) (doubt string) {
+	if g.nextHop(name) && slices.ContainsFunc(g.rows, func(r [][]byte) bool { return string(r[col]) == "-" }) {
+		return "" // which of the two it is does not show, so it is kept as text
 	}
+	switch i := slices.Index(g.name, name); {
+	case i < 0:
+		g.name[col] = name
+	case i >= from:
+		return fmt.Sprintf("columns %d and %d both look like %s", i+1, col+1, name)
+	}
+	return ""
+}
+
+// nextHop reports whether a column that looks like name could be its next-hop-
+// twin of version 11, which is "-" when the next hop is outside. The value of
+// version is the highest among a log's fields.
+func (g *grid) nextHop(name string) bool {
+	switch name {
+	case "interface-id", "vpc-id", "subnet-id", "az-id":
+		return g.name[0] != "version" || value64(g.rows[0][0]) >= 11
+	}
+	return false
 }
 
 func (g *grid) times(cols []int) (doubt string) {
@@ -219,38 +266,36 @@ func (g *grid) times(cols []int) (doubt string) {
 		return fmt.Sprintf("no known layout fits, and %d columns look like times where start and end are expected", len(cols))
 	}
 	a, b := cols[0], cols[1]
-	forward, backward := true, true
+	forward, backward := true, true // in every line
 	for _, r := range g.rows {
 		forward = forward && value64(r[a]) <= value64(r[b])
 		backward = backward && value64(r[b]) <= value64(r[a])
 	}
 	switch {
+	case forward && backward:
+		return fmt.Sprintf("no known layout fits, and columns %d and %d are start and end in one order or the other, and equal in all of %d lines", a+1, b+1, len(g.rows))
 	case forward:
 		g.name[a], g.name[b] = "start", "end"
 	case backward:
 		g.name[a], g.name[b] = "end", "start"
 	default:
-		return "two columns of times are in no constant order"
+		return fmt.Sprintf("no known layout fits, and columns %d and %d, of times, are in no constant order", a+1, b+1)
 	}
 	return ""
 }
 
+// addresses names the columns of addresses in the usual order, which orient
+// judges. Of two pairs it can not be told which is pkt-srcaddr and pkt-dstaddr:
+// they are equal but where the interface forwards.
 func (g *grid) addresses(cols []int) (doubt string) {
 	switch len(cols) {
 	case 2:
 		g.name[cols[0]], g.name[cols[1]] = "srcaddr", "dstaddr"
 		return ""
 	case 4:
-		for _, r := range g.rows {
-			if !bytes.Equal(r[cols[0]], r[cols[2]]) || !bytes.Equal(r[cols[1]], r[cols[3]]) {
-				return "of two pairs of addresses that differ it can not be told which is pkt-srcaddr and pkt-dstaddr"
-			}
-		}
-		g.name[cols[0]], g.name[cols[1]] = "srcaddr", "dstaddr"
-		g.name[cols[2]], g.name[cols[3]] = "pkt-srcaddr", "pkt-dstaddr"
-		return ""
+		return fmt.Sprintf("no known layout fits, and of the addresses in columns %d, %d, %d and %d it can not be told which are srcaddr and dstaddr and which pkt-srcaddr and pkt-dstaddr", cols[0]+1, cols[1]+1, cols[2]+1, cols[3]+1)
 	}
-	return fmt.Sprintf("no known layout fits, and %d columns look like addresses where 2 or 4 are expected", len(cols))
+	return fmt.Sprintf("no known layout fits, and %d columns look like addresses where 2 are expected", len(cols))
 }
 
 // maxNums bounds the search: AWS has seven fields of plain numbers.
@@ -263,22 +308,16 @@ func (g *grid) numbers() (names []string, doubt string) {
 	if n < 5 || n > maxNums {
 		return nil, fmt.Sprintf("no known layout fits, and %d columns are plain numbers where ports, protocol, packets and bytes are expected", n)
 	}
-	var first string
-	for p := 0; p+1 < n; p++ {
-		if g.nums[p+1] != g.nums[p]+1 {
-			continue // the ports stand side by side
+	for pick := range n * n * n * n * n {
+		try := [5]int{pick % n, pick / n % n, pick / n / n % n, pick / n / n / n % n, pick / n / n / n / n}
+		if try[0] > try[1] || !distinct(try) || !g.possible(try) || !g.explained(try) {
+			continue // which of two ports is the source's is for orient
 		}
-		for pick := range n * n * n {
-			try := [5]int{p, p + 1, pick / n / n, pick / n % n, pick % n}
-			if !distinct(try) || !g.possible(try) {
-				continue
-			}
-			list := g.assign(try)
-			if names != nil {
-				return nil, fmt.Sprintf("no known layout fits, and at least two do that would be read differently: %q and %q", first, fmt.Sprint(list))
-			}
-			names, first = list, fmt.Sprint(list)
+		list := g.assign(try)
+		if names != nil {
+			return nil, fmt.Sprintf("no known layout fits, and at least two do that would be read differently: %q and %q", layoutText(names), layoutText(list))
 		}
+		names = list
 	}
 	if names == nil {
 		return nil, "no known layout fits, and under no order of the numbers are all lines possible"
@@ -310,15 +349,15 @@ func (g *grid) possible(a [5]int) bool {
 		if v[0] > 65535 || v[1] > 65535 || v[2] > 255 || v[3] == 0 || !plausible(v[3], v[4]) {
 			return false
 		}
-		if !fitting(uint8(v[2]), v[0], v[1]) {
+		if !carried(uint8(v[2]), v[0], v[1]) {
 			return false
 		}
 	}
 	return true
 }
 
-// fitting reports whether a protocol of real traffic (IANA) can have the ports.
-func fitting(protocol uint8, src, dst uint64) bool {
+// carried reports whether a protocol of real traffic (IANA) can have the ports.
+func carried(protocol uint8, src, dst uint64) bool {
 	switch protocol {
 	case 6, 17:
 		return src != 0 || dst != 0
@@ -328,6 +367,23 @@ func fitting(protocol uint8, src, dst uint64) bool {
 		return true
 	}
 	return false
+}
+
+// explained reports whether the numbers that an assignment leaves over can be
+// something else that AWS writes: tcp-flags, a traffic path or status, which are
+// small, or a version or tag, which are constant.
+func (g *grid) explained(a [5]int) bool {
+	for k, c := range g.nums {
+		small, constant := true, true
+		for _, r := range g.rows {
+			small = small && value64(value(r, c)) <= 8
+			constant = constant && string(r[c]) == string(g.rows[0][c])
+		}
+		if !slices.Contains(a[:], k) && !small && !constant && !g.flags(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // assign names all columns, the remaining numbers by what only they can be:

@@ -44,8 +44,9 @@ type waiting struct {
 	at        flow.Time
 }
 
-// maxWaiting bounds the sample that a layout is inferred from.
-const maxWaiting = 256
+// maxWaiting bounds the sample that a layout is inferred from. What tells the
+// order of a pair, such as a refused attempt, is rare in some logs.
+const maxWaiting = 1024
 
 // open prepares s for lines from o: the configured layout of its log group,
 // else the one for all, else what was pinned for it.
