@@ -131,6 +131,7 @@ type world struct {
 	expire  context.CancelFunc
 
 	restarts int // of members that ended with an error
+	lines    *lines
 }
 
 // member is one process of one service.
@@ -188,7 +189,10 @@ func (w *world) join(service int) *member {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{service: service, id: fmt.Sprintf("member-%d", w.joined), link: simtest.NewLink(w.net.DialContext), stop: cancel, done: make(chan struct{})}
 	m.tel = telemetry.Quiet()
-	if os.Getenv("FLOWSTITCH_TEST_LOG") != "" {
+	switch {
+	case w.lines != nil:
+		m.tel.Log = slog.New(w.lines)
+	case os.Getenv("FLOWSTITCH_TEST_LOG") != "":
 		m.tel.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("member", m.id)
 	}
 	cfg := pipeline.Default(w.common(m))

@@ -22,6 +22,7 @@ type Link struct {
 	conns map[net.Conn]bool
 	dead  bool
 	away  bool
+	deaf  bool          // what is sent goes nowhere
 	delay time.Duration // of each write
 	gate  chan struct{} // closed: open
 }
@@ -52,10 +53,14 @@ func (l *Link) broken() error {
 // Dial is a kgo dialer.
 func (l *Link) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	l.mu.Lock()
-	err, gate := l.broken(), l.gate
+	err, gate, deaf := l.broken(), l.gate, l.deaf
 	l.mu.Unlock()
 	if err != nil {
 		return nil, err
+	}
+	if deaf {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	select {
 	case <-gate:
@@ -83,8 +88,11 @@ type linkConn struct {
 
 func (c *linkConn) Write(b []byte) (int, error) {
 	c.l.mu.Lock()
-	gate, delay := c.l.gate, c.l.delay
+	gate, delay, deaf := c.l.gate, c.l.delay, c.l.deaf
 	c.l.mu.Unlock()
+	if deaf {
+		return len(b), nil
+	}
 	if delay > 0 {
 		wait(context.Background(), delay)
 	}
@@ -119,6 +127,16 @@ func (l *Link) Away(away bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away = away; away {
+		l.drop()
+	}
+}
+
+// Swallow makes the network take everything and deliver nothing, as one does that
+// loses all packets, until it is called off; what was sent is lost.
+func (l *Link) Swallow(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deaf = on; !on {
 		l.drop()
 	}
 }

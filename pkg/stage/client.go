@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -98,41 +95,4 @@ func (st *Stage) readLedger(ctx context.Context, n int, me *owner) (ledger map[s
 			}
 		}
 	}
-}
-
-// brokerWatch sees whether any broker answers, from the connections of all
-// clients, and says once when none does and once when one does again.
-type brokerWatch struct {
-	log *slog.Logger
-	now func() time.Time
-
-	mu    sync.Mutex
-	since time.Time // no broker answers; zero when one does
-	err   error
-}
-
-// OnBrokerConnect is franz-go's hook for a connection that was made or failed.
-func (w *brokerWatch) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case err != nil && w.since.IsZero():
-		w.since, w.err = w.now(), err
-		w.log.Warn("no broker answers; waiting", "broker", net.JoinHostPort(meta.Host, fmt.Sprint(meta.Port)), "error", err)
-	case err == nil && !w.since.IsZero():
-		w.log.Info("a broker answers again", "after", w.now().Sub(w.since))
-		w.since, w.err = time.Time{}, nil
-	}
-}
-
-func (w *brokerWatch) away() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.since.IsZero() {
-		return nil
-	}
-	return fmt.Errorf("no broker answers since %s: %w", w.since.UTC().Format(time.RFC3339), w.err)
 }

@@ -60,7 +60,7 @@ func (s *slot) run(ctx context.Context) {
 			s.confirm(ctx)
 			continue
 		}
-		log.Warn("slot dropped; it will be taken over again", "error", err, "pause", pause)
+		log.Log(ctx, s.st.watch.level(), "slot dropped; it will be taken over again", "error", err, "pause", pause)
 		s.sleep(ctx, pause)
 		pause = min(2*pause, longPause)
 	}

@@ -114,10 +114,8 @@ func (st *Stage) connect(ctx, hard context.Context) error {
 	}
 	defer probe.Close()
 	// A broker that is away at the start is waited for like any other time.
-	for st.waitBroker(ctx, probe) != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	if err := awaitBroker(ctx, probe, st.watch); err != nil {
+		return err
 	}
 	if st.in, err = lookUp(ctx, probe, st.names, st.input, st.outputs); err != nil {
 		return err
@@ -156,29 +154,14 @@ func (st *Stage) connect(ctx, hard context.Context) error {
 	return nil
 }
 
-func (st *Stage) waitBroker(ctx context.Context, cl *kgo.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	err := cl.Ping(ctx)
-	if err != nil {
-		t := time.NewTimer(200 * time.Millisecond)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-	}
-	return err
-}
-
 // pollGroup keeps the control topic's consumer turning. Nothing is ever
 // written there; what it polls is nothing, or errors.
 func (st *Stage) pollGroup(ctx context.Context) {
 	for ctx.Err() == nil {
 		fs := st.group.PollFetches(ctx)
 		fs.EachError(func(topic string, p int32, err error) {
-			if ctx.Err() == nil && st.watch.away() == nil { // of a broker that is away we have said so
-				st.log.Warn("control topic", "topic", topic, "partition", p, "error", err)
+			if ctx.Err() == nil {
+				st.log.Log(ctx, st.watch.level(), "control topic", "topic", topic, "partition", p, "error", err)
 			}
 		})
 	}

@@ -91,18 +91,27 @@ func (c *Config) StageTopics() []TopicSpec {
 	}}
 }
 
+// errStarting is what readiness says before there is a stage that could.
+var errStarting = errors.New("starting: looking at the topics")
+
 // ErrTopic reports a topic that exists and would break a guarantee.
 var ErrTopic = errors.New("stage: unfit topic")
 
 // EnsureTopics makes the topics that do not exist and refuses, with the
 // command that mends it, an existing one that would break the guarantees. Where
-// all exist, it asks for no right but Describe and DescribeConfigs.
+// all exist, it asks for no right but Describe and DescribeConfigs. A broker that
+// is away is waited for, until ctx ends.
 func EnsureTopics(ctx context.Context, c *Config, specs ...TopicSpec) error {
-	cl, err := kgo.NewClient(c.Client...)
+	watch := &brokerWatch{log: c.Telemetry.Log.With("stage", c.id()), now: c.Now}
+	c.Telemetry.Health.Register(c.id(), nil, func() error { return cmp.Or(watch.away(), errStarting) })
+	cl, err := kgo.NewClient(append(slices.Clone(c.Client), kgo.WithHooks(watch))...)
 	if err != nil {
 		return fmt.Errorf("stage: %w", err)
 	}
 	defer cl.Close()
+	if err := awaitBroker(ctx, cl, watch); err != nil {
+		return err
+	}
 	adm, names := kadm.NewClient(cl), c.topics()
 	topics := make([]string, len(specs))
 	for i := range specs {

@@ -23,16 +23,21 @@ type named struct {
 }
 
 // Register adds a part. live must answer from the part's own heartbeat alone:
-// a broker that is away must not get a pod killed. Either may be nil.
+// a broker that is away must not get a pod killed. Either may be nil. A part of
+// the same name is replaced: what is started again asks for itself.
 func (h *Health) Register(name string, live, ready Probe) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if live != nil {
-		h.live = append(h.live, named{name, live})
+	h.live = replace(h.live, name, live)
+	h.ready = replace(h.ready, name, ready)
+}
+
+func replace(list []named, name string, p Probe) []named {
+	list = slices.DeleteFunc(list, func(n named) bool { return n.name == name })
+	if p != nil {
+		list = append(list, named{name, p})
 	}
-	if ready != nil {
-		h.ready = append(h.ready, named{name, ready})
-	}
+	return list
 }
 
 // Live returns what is wrong with the liveness of each part, by name.

@@ -44,6 +44,10 @@ func TestHealthPaths(t *testing.T) {
 	if code, body := get(t, h, "/livez"); code != 503 || !strings.Contains(body, "stuck: no turn") {
 		t.Errorf("%d %q", code, body)
 	}
+	tel.Health.Register("stuck", func() error { return nil }, nil)
+	if code, body := get(t, h, "/livez"); code != 200 {
+		t.Errorf("a part that was started again still answers for its predecessor: %d %q", code, body)
+	}
 }
 
 func TestMetricsAndPprof(t *testing.T) {
