@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
@@ -26,6 +28,7 @@ const envMember = "FLOWSTITCH_SIMTEST_MEMBER"
 // memberSpec is what a member process is to do.
 type memberSpec struct {
 	Addrs  []string
+	ID     string // client id
 	Prefix string
 	Fold   bool // else source
 	Load   Load
@@ -37,8 +40,7 @@ func TestMain(m *testing.M) {
 		os.Exit(runMember(v))
 	}
 	// The broker that the tests share is meant to outlive them.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*Cluster).run"),
-		goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*broker).listen"))
+	goleak.VerifyTestMain(m, kafkatest.Leaks()...)
 }
 
 func runMember(v string) int {
@@ -54,6 +56,8 @@ func runMember(v string) int {
 		os.Exit(3)
 	}()
 	src, fold := configs(&kafkatest.Cluster{Addrs: s.Addrs}, s.Prefix, &s.Load)
+	src.Client = append(src.Client, kgo.ClientID(s.ID))
+	fold.Client = src.Client
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	src.Telemetry.Log, fold.Telemetry.Log = log, log
 	var err error
@@ -87,9 +91,24 @@ func (k *killPlan) run(t *testing.T, c *kafkatest.Cluster) {
 	toy := Toy{Width: 10, Cuts: 8}
 	src, fold := configs(c, prefix, &k.load)
 	ensure(t, &src, &fold)
+	bury := func(string) {}
+	if !c.Real() { // a broker sees to that itself
+		u := NewUndertaker(c.Opts(), src.Group(), fold.Group())
+		ctx, cancel := context.WithCancel(context.Background())
+		var done sync.WaitGroup
+		done.Go(func() { u.Run(ctx) })
+		defer done.Wait()
+		defer cancel()
+		bury = u.Died
+	}
 	var l Lives
+	ids := make([]string, k.procs)
 	swarm := &Swarm{Line: l.Line, Make: func(i int) *exec.Cmd {
-		spec, _ := json.Marshal(memberSpec{Addrs: c.Addrs, Prefix: prefix, Fold: i%2 == 0, Load: k.load, Toy: toy})
+		if ids[i] != "" { // started again: the one before is dead
+			bury(ids[i])
+		}
+		ids[i] = fmt.Sprintf("%d-%s", i, kafkatest.Prefix(t))
+		spec, _ := json.Marshal(memberSpec{Addrs: c.Addrs, ID: ids[i], Prefix: prefix, Fold: i%2 == 0, Load: k.load, Toy: toy})
 		cmd := exec.Command(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), envMember+"="+string(spec))
 		return cmd
@@ -158,7 +177,7 @@ func TestKill(t *testing.T) {
 		load:  Load{Seed: 3, Slots: 2, Records: 40_000, Keys: 2000, PerSec: 200, Jitter: 5, Burst: 500, Pace: 100 * time.Millisecond},
 		procs: 4, harms: 12, between: 700 * time.Millisecond, limit: 5 * time.Minute, seed: uint64(time.Now().UnixNano()),
 	}
-	if !c.Real() { // kfake expires dead members late: see undertaker
+	if !c.Real() {
 		k.load.Records, k.harms = 10_000, 4
 	}
 	k.run(t, c)

@@ -48,7 +48,7 @@ func (u *Undertaker) overdue() map[string]bool {
 }
 
 // undertakes is the period; it is above every session timeout of the simulations.
-const undertakes = 5 * time.Second
+const undertakes = 2500 * time.Millisecond
 
 // Run works until ctx ends.
 func (u *Undertaker) Run(ctx context.Context) {
