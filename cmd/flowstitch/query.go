@@ -162,11 +162,33 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	if engine.Merged > 0 {
 		fmt.Fprintf(e.stderr, "PARTIAL: more than %d groups; the rest is summed up as (other)\n", query.DefaultMaxGroups)
 	}
+	q.remark(e, engine, spec, len(files) == 0)
 	if done != nil {
 		fmt.Fprintf(e.stderr, "PARTIAL: stopped after %d of what there is to read; %d matched\n", engine.Scanned, engine.Matched)
 		return errors.New("stopped before the end; the answer is partial")
 	}
 	return nil
+}
+
+// remark says why an answer is empty: a question that is off by a year looks
+// like one that is answered with no.
+func (q *queryFlags) remark(e *env, engine *query.Engine, spec query.Spec, topics bool) {
+	from, _ := engine.Range()
+	switch {
+	case q.source.quiet || engine.Matched > 0:
+	case engine.Scanned == 0 && topics && from != 0:
+		fmt.Fprintf(e.stderr, "There was nothing to read: nothing was written to the topic after %s.\n", from)
+	case engine.Scanned == 0:
+		fmt.Fprintf(e.stderr, "There was nothing to read.\n")
+	case engine.Inside == 0:
+		fmt.Fprintf(e.stderr, "None of the %d %s that were read began in the range; they began between %s and %s.\n", engine.Scanned, q.of, engine.Earliest, engine.Latest)
+	case spec.Filter != "":
+		where := ""
+		if spec.From != 0 || spec.To != 0 {
+			where = " in the range"
+		}
+		fmt.Fprintf(e.stderr, "None of the %d %s%s matches the filter.\n", engine.Inside, q.of, where)
+	}
 }
 
 func schemaOf(of string) (*rule.Schema, error) {
@@ -250,7 +272,7 @@ func (s *sourceFlags) register(fs *flag.FlagSet) {
 	s.registerTopics(fs)
 	fs.StringVar(&s.from, "from", "", "only what began at or after this `time`")
 	fs.StringVar(&s.to, "to", "", "only what began before this `time`")
-	fs.DurationVar(&s.slack, "slack", query.DefaultSlack, "how much later than it happened something may have been written to the topic")
+	fs.DurationVar(&s.slack, "slack", query.DefaultSlack, "how far the topic's clock must have passed -to before reading ends: sessions that last longer count as they stood")
 	fs.StringVar(&s.logFormat, "log-format", "", "of files: "+logFormatHelp)
 	fs.Var(&s.own, "own", "of files: "+ownHelp)
 	fs.BoolVar(&s.quiet, "quiet", false, "no progress")

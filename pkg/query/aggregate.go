@@ -10,6 +10,7 @@ import (
 
 	"github.com/DataDog/sketches-go/ddsketch"
 
+	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/rule"
 	"github.com/flowstitch/flowstitch/pkg/window"
 )
@@ -34,6 +35,8 @@ type aggSpec struct {
 	kind aggKind
 	dim  rule.Dim
 	q    float64
+	// whole says that the value is an integer, time that it is a point in time.
+	whole, time bool
 }
 
 // accumulator is the running value of one aggregate in one group.
@@ -61,7 +64,7 @@ func parseAgg(l *rule.Language, text string) (aggSpec, error) {
 	if m == nil {
 		return aggSpec{}, fmt.Errorf("%q is no aggregate: count, sum(f), distinct(f), min(f), max(f) or p95(f)", text)
 	}
-	a := aggSpec{name: m[0]}
+	a := aggSpec{name: m[0], whole: true}
 	if m[1] == "count" && m[2] == "" {
 		return a, nil
 	}
@@ -81,22 +84,37 @@ func parseAgg(l *rule.Language, text string) (aggSpec, error) {
 	} else if q, err := strconv.ParseFloat(m[1][1:], 64); err == nil {
 		a.q = q / 100
 	}
+	if a.kind == aggDistinct {
+		a.unit = ""
+		return a, nil
+	}
 	switch a.dim.Type {
-	case rule.Int, rule.Double, rule.Duration:
+	case rule.Int:
+		a.whole = a.kind != aggQuantile
+	case rule.Double:
+		a.whole = false
+	case rule.Duration:
+		a.whole, a.unit = a.kind != aggQuantile, "seconds"
 	case rule.Time:
 		if a.kind == aggSum || a.kind == aggQuantile {
 			return a, fmt.Errorf("%s: times can not be summed", text)
 		}
-		a.unit = "time"
+		a.whole, a.time = false, true
 	default:
-		if a.kind != aggDistinct {
-			return a, fmt.Errorf("%s: %s is %s, and %s needs a number", text, m[2], a.dim.Type, m[1])
-		}
-	}
-	if a.kind == aggDistinct {
-		a.unit = ""
+		return a, fmt.Errorf("%s: %s is %s, and %s needs a number", text, m[2], a.dim.Type, m[1])
 	}
 	return a, nil
+}
+
+// show is the value as the answer holds it.
+func (a *aggSpec) show(v float64) Value {
+	if !a.time {
+		return number(v)
+	}
+	if v == 0 { // there was none
+		return Value{}
+	}
+	return Value{Text: flow.Time(v).String(), Number: v}
 }
 
 func (x *accumulator) add(a *aggSpec, r *rule.Row, count int64) {

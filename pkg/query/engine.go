@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,11 +48,21 @@ type Engine struct {
 	aggs    []aggSpec
 	every   int64
 	groups  map[string]*group
-	rows    [][]Value // of a list
+	rows    []listed // of a list
 	buf     []byte
 
 	// Scanned and Matched count rows; Merged those of groups beyond the bound.
 	Scanned, Matched, Merged int64
+	// Inside counts the scanned rows that began in the range, or in the one that
+	// it is compared with. Earliest and Latest are when any row began.
+	Inside           int64
+	Earliest, Latest flow.Time
+}
+
+// listed is a row of a list, with when it began.
+type listed struct {
+	at   flow.Time
+	vals []Value
 }
 
 type group struct {
@@ -141,9 +152,16 @@ func (e *Engine) Range() (from, to flow.Time) {
 // which is r itself unless only a part of r is new, and count is 0 where r was
 // counted before. It returns ErrEnough when no more can change the answer.
 func (e *Engine) Add(at flow.Time, r, part *rule.Row, count int64) error {
+	if e.Scanned == 0 {
+		e.Earliest, e.Latest = at, at
+	}
+	e.Earliest, e.Latest = min(e.Earliest, at), max(e.Latest, at)
 	e.Scanned++
-	period, inside := e.period(at)
-	if !inside || !e.filter.Match(r) {
+	if !e.inside(at) && !e.inside(e.later(at)) {
+		return nil
+	}
+	e.Inside++
+	if !e.filter.Match(r) {
 		return nil
 	}
 	e.Matched++
@@ -151,33 +169,30 @@ func (e *Engine) Add(at flow.Time, r, part *rule.Row, count int64) error {
 		if count == 0 {
 			return nil
 		}
-		return e.list(r)
+		return e.list(at, r)
 	}
-	g := e.group(at.Add(e.shift(period)), r)
-	for i := range e.aggs {
-		g.period[period][i].add(&e.aggs[i], part, count)
+	if e.inside(at) {
+		e.sum(0, at, r, part, count)
+	}
+	if e.spec.Compare != 0 && e.inside(e.later(at)) {
+		e.sum(1, e.later(at), r, part, count)
 	}
 	return nil
 }
 
-func (e *Engine) shift(period int) int64 {
-	if period == 0 {
-		return 0
+// sum adds a row to its group, in one of the two ranges: now or before.
+func (e *Engine) sum(period int, at flow.Time, r, part *rule.Row, count int64) {
+	g := e.group(at, r)
+	for i := range e.aggs {
+		g.period[period][i].add(&e.aggs[i], part, count)
 	}
-	return int64(e.spec.Compare / time.Second)
 }
 
-// period tells in which of the two ranges a time lies.
-func (e *Engine) period(at flow.Time) (int, bool) {
-	if at >= e.spec.From && at < e.spec.To {
-		return 0, true
-	}
-	if e.spec.Compare == 0 {
-		return 0, false
-	}
-	at = at.Add(int64(e.spec.Compare / time.Second))
-	return 1, at >= e.spec.From && at < e.spec.To
-}
+// inside reports whether a time lies in the range that is asked for.
+func (e *Engine) inside(at flow.Time) bool { return at >= e.spec.From && at < e.spec.To }
+
+// later is the time in that range with which one before it is compared.
+func (e *Engine) later(at flow.Time) flow.Time { return at.Add(int64(e.spec.Compare / time.Second)) }
 
 func (e *Engine) group(at flow.Time, r *rule.Row) *group {
 	b := e.buf[:0]
@@ -228,7 +243,7 @@ func (e *Engine) newGroup(at flow.Time) *group {
 	return g
 }
 
-func (e *Engine) list(r *rule.Row) error {
+func (e *Engine) list(at flow.Time, r *rule.Row) error {
 	if e.full() {
 		return ErrEnough
 	}
@@ -236,12 +251,9 @@ func (e *Engine) list(r *rule.Row) error {
 	for i := range e.columns {
 		row[i] = valueOf(&e.columns[i], r)
 	}
-	e.rows = append(e.rows, row)
-	if e.spec.Top == 0 {
-		return nil
-	}
-	if e.spec.OrderBy != "" && len(e.rows) >= 4*e.spec.Top+1000 {
-		e.sortRows(e.rows)
+	e.rows = append(e.rows, listed{at, row})
+	if e.spec.Top > 0 && e.spec.OrderBy != "" && len(e.rows) >= 4*e.spec.Top+1000 {
+		e.sortList()
 		clear(e.rows[e.spec.Top:])
 		e.rows = e.rows[:e.spec.Top]
 	}
@@ -278,14 +290,23 @@ func (e *Engine) header() (cols []Column) {
 	}
 	cols = append(cols, columnsOf(e.schema, e.dims)...)
 	for i := range cols {
-		if i > 0 || e.every == 0 {
+		if (i > 0 || e.every == 0) && !cols[i].Whole {
 			cols[i].Kind = Text // the value of a group is its text
 		}
 	}
 	for _, a := range e.aggs {
-		cols = append(cols, Column{Name: a.name, Kind: Number, Unit: a.unit})
+		c := Column{Name: a.name, Kind: Number, Unit: a.unit, Whole: a.whole}
+		if a.time {
+			c.Kind = Time
+		}
+		cols = append(cols, c)
 		if e.spec.Compare != 0 {
-			cols = append(cols, Column{Name: a.name + " before", Kind: Number, Unit: a.unit}, Column{Name: a.name + " change", Kind: Number, Unit: a.unit})
+			before, change := c, c
+			before.Name, change.Name, change.Signed = a.name+" before", a.name+" change", true
+			if a.time {
+				change.Kind, change.Unit = Number, "seconds"
+			}
+			cols = append(cols, before, change)
 		}
 	}
 	return cols
@@ -295,10 +316,11 @@ func (e *Engine) header() (cols []Column) {
 func (e *Engine) Result() *Result {
 	res := &Result{Columns: e.header()}
 	if !e.Grouped() {
-		res.Rows, res.Stopped = slices.Clone(e.rows), e.full()
-		if e.spec.OrderBy != "" {
-			e.sortRows(res.Rows)
+		e.sortList()
+		for _, x := range e.rows {
+			res.Rows = append(res.Rows, x.vals)
 		}
+		res.Stopped = e.full()
 		return e.cut(res)
 	}
 	for _, g := range e.groups {
@@ -307,7 +329,7 @@ func (e *Engine) Result() *Result {
 	if len(e.groups) == 0 && len(e.dims) == 0 && e.every == 0 {
 		res.Rows = append(res.Rows, e.row(e.newGroup(0))) // nothing was counted: 0 is the answer
 	}
-	e.sortRows(res.Rows)
+	slices.SortFunc(res.Rows, e.order())
 	return e.cut(res)
 }
 
@@ -323,38 +345,58 @@ func (e *Engine) row(g *group) (row []Value) {
 	if e.every > 0 {
 		row = append(row, Value{Text: g.at.String(), Number: float64(g.at)})
 	}
-	for _, d := range g.dims {
-		row = append(row, Value{Text: d})
+	for i, d := range g.dims {
+		v := Value{Text: d}
+		if n, err := strconv.ParseInt(d, 10, 64); err == nil && e.dims[i].Type == rule.Int {
+			v = number(float64(n))
+		}
+		row = append(row, v)
 	}
 	for i := range e.aggs {
 		now := g.period[0][i].value(&e.aggs[i])
-		row = append(row, number(now))
+		row = append(row, e.aggs[i].show(now))
 		if e.spec.Compare != 0 {
 			before := g.period[1][i].value(&e.aggs[i])
-			row = append(row, number(before), number(now-before))
+			row = append(row, e.aggs[i].show(before), number(now-before))
 		}
 	}
 	return row
 }
 
-// sortRows orders by the chosen column, largest first unless ascending, and by
-// the others, smallest first, so that equal answers print equal.
-func (e *Engine) sortRows(rows [][]Value) {
+// sortList orders a list by the chosen column, else by time.
+func (e *Engine) sortList() {
+	if e.spec.OrderBy != "" {
+		order := e.order()
+		slices.SortFunc(e.rows, func(a, b listed) int { return order(a.vals, b.vals) })
+		return
+	}
+	slices.SortStableFunc(e.rows, func(a, b listed) int { return cmp.Compare(a.at, b.at) })
+}
+
+// order is by the chosen column, largest first unless ascending, and by the
+// others, smallest first, so that equal answers print equal. Without a choice
+// groups are ordered by time, the first aggregate, or the size of its change.
+func (e *Engine) order() func(a, b []Value) int {
 	cols := e.header()
-	by, dir := e.column(e.spec.OrderBy), -1
+	by, dir, size := e.column(e.spec.OrderBy), -1, false
 	if e.spec.OrderBy == "" {
 		by = -1
 		if e.every == 0 && len(e.aggs) > 0 {
 			by = len(e.dims)
 			if e.spec.Compare != 0 {
-				by += 2 // the change
+				by, size = by+2, true
 			}
 		}
 	}
 	if e.spec.Ascending {
 		dir = 1
 	}
-	slices.SortFunc(rows, func(a, b []Value) int {
+	return func(a, b []Value) int {
+		if by >= 0 && size {
+			if c := cmp.Compare(math.Abs(a[by].Number), math.Abs(b[by].Number)); c != 0 {
+				return dir * c
+			}
+		}
 		if by >= 0 {
 			if c := compare(cols[by], a[by], b[by]); c != 0 {
 				return dir * c
@@ -366,7 +408,7 @@ func (e *Engine) sortRows(rows [][]Value) {
 			}
 		}
 		return 0
-	})
+	}
 }
 
 func compare(c Column, a, b Value) int {
@@ -378,7 +420,7 @@ func compare(c Column, a, b Value) int {
 		}
 		return compareText(a.Text, b.Text)
 	}
-	return cmp.Compare(a.Number, b.Number)
+	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Text, b.Text))
 }
 
 // compareText orders addresses as numbers and the rest as text.

@@ -13,7 +13,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/segmentio/encoding/json"
 
-	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/rule"
 )
 
@@ -41,10 +40,12 @@ func (c *Column) text(v Value) string {
 	switch {
 	case c.Kind != Number && v.Text == "":
 		return "-"
-	case c.Kind != Number:
+	case c.Kind != Number || v.Text != "":
 		return v.Text
-	case c.Unit == "time" && v.Number != 0:
-		return flow.Time(v.Number).String()
+	case isPort(c.Name):
+		return plain(v.Number)
+	case c.Signed && v.Number > 0:
+		return "+" + rule.FormatNumber(v.Number, c.Unit)
 	case c.Unit == "seconds":
 		return plain(v.Number) + " s"
 	}
@@ -65,12 +66,6 @@ func (r *Result) table(w io.Writer) error {
 		line := make([]string, len(row))
 		for i := range row {
 			line[i] = r.Columns[i].text(row[i])
-			if isPort(r.Columns[i].Name) {
-				line[i] = plain(row[i].Number)
-				if r.Columns[i].Kind == Text {
-					line[i] = row[i].Text
-				}
-			}
 		}
 		lines = append(lines, line)
 	}
@@ -101,7 +96,7 @@ func (r *Result) table(w io.Writer) error {
 	case r.More > 0:
 		fmt.Fprintf(&b, "(%d more)\n", r.More)
 	case r.Stopped:
-		fmt.Fprintf(&b, "(the first %d; -top N shows more)\n", len(r.Rows))
+		fmt.Fprintf(&b, "(the first %d that were read; -top N shows more, -order-by looks at all)\n", len(r.Rows))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -136,7 +131,7 @@ func (r *Result) json(w io.Writer) error {
 // float.
 func (c *Column) plainValue(v Value) any {
 	switch {
-	case c.Kind != Number:
+	case c.Kind != Number || v.Text != "":
 		return v.Text
 	case v.Number == math.Trunc(v.Number) && math.Abs(v.Number) < 1<<53:
 		return int64(v.Number)
@@ -156,7 +151,7 @@ func (r *Result) csv(w io.Writer) error {
 	for _, row := range r.Rows {
 		for i := range row {
 			line[i] = row[i].Text
-			if r.Columns[i].Kind == Number {
+			if r.Columns[i].Kind == Number && line[i] == "" {
 				line[i] = plain(row[i].Number)
 			}
 		}
@@ -168,18 +163,20 @@ func (r *Result) csv(w io.Writer) error {
 	return out.Error()
 }
 
-// parquet writes text as UTF8, times as milliseconds in UTC and numbers as
-// DOUBLE, which holds every count below 2^53 exactly.
+// parquet writes text as UTF8, times as milliseconds in UTC, integers as INT64
+// (null for "(other)") and other numbers as DOUBLE.
 func (r *Result) parquet(w io.Writer) error {
 	group := parquet.Group{}
 	names := make([]string, len(r.Columns))
 	for i, c := range r.Columns {
 		names[i] = columnName(c.Name)
-		switch c.Kind {
-		case Text:
+		switch {
+		case c.Kind == Text:
 			group[names[i]] = parquet.String()
-		case Time:
+		case c.Kind == Time:
 			group[names[i]] = parquet.Timestamp(parquet.Millisecond)
+		case c.Whole:
+			group[names[i]] = parquet.Optional(parquet.Leaf(parquet.Int64Type))
 		default:
 			group[names[i]] = parquet.Leaf(parquet.DoubleType)
 		}
@@ -190,20 +187,27 @@ func (r *Result) parquet(w io.Writer) error {
 		prow := make(parquet.Row, len(row))
 		for i, v := range row {
 			at := slices.Index(sorted, names[i])
-			switch r.Columns[i].Kind {
-			case Text:
-				prow[at] = parquet.ByteArrayValue([]byte(v.Text)).Level(0, 0, at)
-			case Time:
-				prow[at] = parquet.Int64Value(int64(v.Number)*1000).Level(0, 0, at)
-			default:
-				prow[at] = parquet.DoubleValue(v.Number).Level(0, 0, at)
-			}
+			prow[at] = r.Columns[i].parquet(v, at)
 		}
 		if _, err := out.WriteRows([]parquet.Row{prow}); err != nil {
 			return fmt.Errorf("query: parquet: %w", err)
 		}
 	}
 	return out.Close()
+}
+
+func (c *Column) parquet(v Value, at int) parquet.Value {
+	switch {
+	case c.Kind == Text:
+		return parquet.ByteArrayValue([]byte(v.Text)).Level(0, 0, at)
+	case c.Kind == Time:
+		return parquet.Int64Value(int64(v.Number)*1000).Level(0, 0, at)
+	case c.Whole && v.Text != "":
+		return parquet.NullValue().Level(0, 0, at)
+	case c.Whole:
+		return parquet.Int64Value(int64(v.Number)).Level(0, 1, at)
+	}
+	return parquet.DoubleValue(v.Number).Level(0, 0, at)
 }
 
 // columnName makes "sum(bytes_out)" a name that SQL takes without quotes.

@@ -122,8 +122,12 @@ func TestAnswers(t *testing.T) {
 		"compare":        {Spec{From: base + 3, To: base + 5, Compare: 3 * time.Second, Aggregates: []string{"count"}}, "count,count before,count change\n40,40,0"},
 		"list":           {Spec{Select: []string{"client", "bytes"}, OrderBy: "bytes", Top: 2}, "client,bytes\n10.0.0.4,99\n10.0.0.3,98"},
 		"first rows":     {Spec{Select: []string{"client"}, Top: 1}, "client\n10.0.0.0"},
-		"network":        {Spec{GroupBy: []string{"client/24"}, Aggregates: []string{"count"}}, "client/24,count\n10.0.0.0/24,100"},
-		"bounded":        {Spec{GroupBy: []string{"client"}, Aggregates: []string{"count"}, MaxGroups: 2, OrderBy: "count"}, "client,count\n(other),60\n10.0.0.0,20\n10.0.0.1,20"},
+		"change": {Spec{From: base + 2, To: base + 5, Compare: 2 * time.Second, GroupBy: []string{"client"}, Aggregates: []string{"count"}, Top: 4},
+			"client,count,count before,count change\n10.0.0.3,20,0,20\n10.0.0.4,20,0,20\n10.0.0.0,0,20,-20\n10.0.0.1,0,20,-20"},
+		"by time": {Spec{Select: []string{"first"}, Top: 50, Filter: `client != "10.0.0.0"`}, "first" + strings.Repeat("\n2026-03-01T00:00:01Z", 13) + strings.Repeat("\n2026-03-01T00:00:02Z", 13) + strings.Repeat("\n2026-03-01T00:00:03Z", 12) + strings.Repeat("\n2026-03-01T00:00:04Z", 12)},
+		"a time":  {Spec{GroupBy: []string{"server_port"}, Aggregates: []string{"min(first)", "max(last)"}}, "server_port,min(first),max(last)\n443,2026-03-01T00:00:00Z,2026-03-01T00:01:39Z"},
+		"network": {Spec{GroupBy: []string{"client/24"}, Aggregates: []string{"count"}}, "client/24,count\n10.0.0.0/24,100"},
+		"bounded": {Spec{GroupBy: []string{"client"}, Aggregates: []string{"count"}, MaxGroups: 2, OrderBy: "count"}, "client,count\n(other),60\n10.0.0.0,20\n10.0.0.1,20"},
 	} {
 		e := engine(t, c.spec)
 		f := NewFolder(e)
@@ -173,14 +177,24 @@ func TestOutputs(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
+	e = engine(t, Spec{GroupBy: []string{"server_port"}, From: base + 3, To: base + 5, Compare: 3 * time.Second, Aggregates: []string{"sum(bytes)", "sum(duration)"}})
+	feed(t, NewFolder(e), manyClosed(100)...)
+	if err := e.Result().Write(&b, "table"); err != nil || !strings.Contains(b.String(), "\n        443      2.0 kB             1.9 kB             +120 B ") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	b.Reset()
+	if err := e.Result().Write(&b, "json"); err != nil || !strings.HasPrefix(b.String(), `{"server_port":443,"sum(bytes)":2040,`) {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	b.Reset()
 	if err := res.Write(&b, "parquet"); err != nil {
 		t.Fatal(err)
 	}
 	type row struct {
 		Time   time.Time `parquet:"time,timestamp"`
 		Client string    `parquet:"client"`
-		Sum    float64   `parquet:"sum_bytes"`
-		Count  float64   `parquet:"count"`
+		Sum    int64     `parquet:"sum_bytes,optional"`
+		Count  int64     `parquet:"count,optional"`
 	}
 	rows, err := parquet.Read[row](bytes.NewReader(b.Bytes()), int64(b.Len()))
 	if err != nil || len(rows) != 2 || rows[1].Client != "10.0.0.1" || rows[1].Sum != 970 || rows[1].Count != 20 || rows[1].Time.Unix() != int64(base) {

@@ -18,7 +18,11 @@ const (
 type Column struct {
 	Name string
 	Kind Kind
-	Unit string // of a Number: "bytes", "seconds", "time", ...
+	Unit string // of a Number: "bytes", "seconds", ...
+	// Whole says that a Number is an integer. A group beyond the bound has text
+	// in its place: "(other)".
+	Whole  bool
+	Signed bool // a change: people see its sign
 }
 
 // Value is one value of an answer. Text is set for text and times.
@@ -41,7 +45,9 @@ func columnsOf(s *rule.Schema, dims []rule.Dim) (cols []Column) {
 	for _, d := range dims {
 		c := Column{Name: d.Name}
 		switch d.Type {
-		case rule.Int, rule.Double:
+		case rule.Int:
+			c.Kind, c.Whole = Number, true
+		case rule.Double:
 			c.Kind = Number
 		case rule.Duration:
 			c.Kind, c.Unit = Number, "seconds"

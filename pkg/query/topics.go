@@ -22,10 +22,12 @@ type Topics struct {
 	Client []kgo.Opt
 	Names  stage.Topics
 	Topic  string // logical: flows or sessions
-	// From and To bound the event time that is asked for. The brokers know
-	// append times: nothing is read that was appended before From less Slack
-	// or, where To is given, after To plus Slack. A record can not be appended
-	// before it happened, but minutes after (the lateness, a catch-up).
+	// From and To bound the event time that is asked for. A record can not be
+	// appended before it happened: by the brokers' append times nothing is read
+	// that was written before From. It may be appended long after, on the day of
+	// a replay: a partition is read until its own clock, the watermarks in it,
+	// has passed To by Slack. Slack is how long a session may go on after To and
+	// still be told with its end.
 	From, To flow.Time
 	Slack    time.Duration
 	// Clock is told the watermark of the whole topic; nil if nobody asks.
@@ -37,19 +39,38 @@ type Topics struct {
 	Records, Damaged int64
 	FirstDamage      string
 
+	read   int64 // records of any kind
 	table  *marks
 	spans  map[int32]*span
 	event  session.Event
 	record flow.Record
 }
 
-// DefaultSlack covers ingest's lateness and a short outage.
+// DefaultSlack covers ingest's lateness, the active timeout and most sessions.
 const DefaultSlack = 2 * time.Hour
+
+// clockSkew is how far the brokers' clocks may be ahead of those that stamped
+// the packets.
+const clockSkew = 10 * time.Minute
 
 // ErrNoTopic reports a topic that is not there.
 var ErrNoTopic = errors.New("the topic does not exist")
 
-type span struct{ next, end int64 }
+// span is what is left to read of a partition.
+type span struct {
+	next, end int64
+	// soon is where records appended after To plus Slack begin: where a live
+	// pipeline's clock is expected to have passed To.
+	soon int64
+}
+
+// left is how many records are still expected.
+func (s *span) left() int64 {
+	if s.next < s.soon {
+		return s.soon - s.next
+	}
+	return max(s.end-s.next, 0)
+}
 
 // Run reads the range and gives it to the sink. It ends early, without an
 // error, when the sink has enough, and with ctx's error when that ends.
@@ -64,18 +85,16 @@ func (t *Topics) Run(ctx context.Context, sink Sink) error {
 	if err := t.plan(ctx, cl, topic); err != nil {
 		return err
 	}
-	var left, total int64
+	total := t.Planned()
 	start := map[int32]kgo.Offset{}
 	for p, s := range t.spans {
 		if s.next < s.end {
 			start[p] = kgo.NewOffset().At(s.next)
-			left++
-			total += s.end - s.next
 		}
 	}
 	t.table = newMarks(len(t.spans))
 	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: start})
-	for left > 0 {
+	for left := len(start); left > 0; {
 		fetches := cl.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -83,28 +102,59 @@ func (t *Topics) Run(ctx context.Context, sink Sink) error {
 		if errs := fetches.Errors(); len(errs) > 0 {
 			return fmt.Errorf("query: reading %s partition %d: %w", topic, errs[0].Partition, errs[0].Err)
 		}
-		for iter := fetches.RecordIter(); !iter.Done(); {
-			r := iter.Next()
-			s := t.spans[r.Partition]
-			if s.next >= s.end || r.Offset >= s.end {
-				continue
+		var over []int32
+		if over, err = t.eat(fetches, sink); err != nil {
+			if errors.Is(err, ErrEnough) {
+				return nil
 			}
-			if err := t.take(r, sink); err != nil {
-				if errors.Is(err, ErrEnough) {
-					return nil
-				}
-				return err
-			}
-			if s.next = r.Offset + 1; s.next >= s.end {
-				left--
-			}
+			return err
 		}
-		t.tell(total)
+		left -= len(over)
+		cl.PauseFetchPartitions(map[string][]int32{topic: over})
+		t.tell(max(total, t.read+t.Planned()))
 	}
 	if t.Clock != nil {
 		t.Clock(flow.MaxTime)
 	}
 	return nil
+}
+
+// eat takes what was fetched and returns the partitions that are read.
+func (t *Topics) eat(fetches kgo.Fetches, sink Sink) (over []int32, err error) {
+	for iter := fetches.RecordIter(); !iter.Done(); {
+		r := iter.Next()
+		s := t.spans[r.Partition]
+		if s.next >= s.end {
+			continue
+		}
+		if r.Offset < s.end {
+			if err := t.take(r, sink); err != nil {
+				return over, err
+			}
+			t.read++
+		}
+		if s.next = r.Offset + 1; t.passed(r.Partition, s) {
+			s.next = s.end
+		}
+		if s.next >= s.end {
+			over = append(over, r.Partition)
+		}
+	}
+	return over, nil
+}
+
+// passed reports whether nothing of the range follows in a partition. Where
+// its clock is not known, because a slot that is gone said its last mark before
+// the range, append times decide.
+func (t *Topics) passed(partition int32, s *span) bool {
+	if t.To == 0 || t.To == flow.MaxTime {
+		return false
+	}
+	clock, known := t.table.of(partition)
+	if !known {
+		return s.soon > 0 && s.next >= s.soon
+	}
+	return clock >= t.To.Add(int64(t.Slack/time.Second))
 }
 
 func (t *Topics) tell(total int64) {
@@ -116,11 +166,7 @@ func (t *Topics) tell(total int64) {
 	if t.Progress == nil {
 		return
 	}
-	rest := int64(0)
-	for _, s := range t.spans {
-		rest += max(s.end-s.next, 0)
-	}
-	t.Progress(total-rest, total)
+	t.Progress(t.read, total)
 }
 
 // plan finds the offsets between which to read, by the brokers' timestamps.
@@ -135,7 +181,7 @@ func (t *Topics) plan(ctx context.Context, cl *kgo.Client, topic string) error {
 	}
 	starts, err := adm.ListStartOffsets(ctx, topic)
 	if err == nil && t.From > 0 {
-		starts, err = adm.ListOffsetsAfterMilli(ctx, millis(t.From)-t.Slack.Milliseconds(), topic)
+		starts, err = adm.ListOffsetsAfterMilli(ctx, millis(t.From)-clockSkew.Milliseconds(), topic)
 	}
 	if err != nil {
 		return fmt.Errorf("query: where %s begins: %w", topic, err)
@@ -144,9 +190,9 @@ func (t *Topics) plan(ctx context.Context, cl *kgo.Client, topic string) error {
 	if err != nil {
 		return fmt.Errorf("query: where %s ends: %w", topic, err)
 	}
-	upto := ends
+	var soon kadm.ListedOffsets
 	if t.To > 0 && t.To != flow.MaxTime {
-		if upto, err = adm.ListOffsetsAfterMilli(ctx, millis(t.To)+t.Slack.Milliseconds(), topic); err != nil {
+		if soon, err = adm.ListOffsetsAfterMilli(ctx, millis(t.To)+t.Slack.Milliseconds(), topic); err != nil {
 			return fmt.Errorf("query: where %s ends: %w", topic, err)
 		}
 	}
@@ -156,8 +202,8 @@ func (t *Topics) plan(ctx context.Context, cl *kgo.Client, topic string) error {
 		if st, ok := starts.Lookup(topic, o.Partition); ok && st.Err == nil {
 			s.next = max(st.Offset, 0)
 		}
-		if u, ok := upto.Lookup(topic, o.Partition); ok && u.Err == nil && u.Offset >= 0 {
-			s.end = min(s.end, u.Offset)
+		if u, ok := soon.Lookup(topic, o.Partition); ok && u.Err == nil && u.Offset > s.next && u.Offset < s.end {
+			s.soon = u.Offset
 		}
 		t.spans[o.Partition] = s
 	})
@@ -166,10 +212,10 @@ func (t *Topics) plan(ctx context.Context, cl *kgo.Client, topic string) error {
 
 func millis(t flow.Time) int64 { return int64(t) * 1000 }
 
-// Planned returns how many records lie in the range that was found.
+// Planned returns how many records are still expected in the range.
 func (t *Topics) Planned() (n int64) {
 	for _, s := range t.spans {
-		n += max(s.end-s.next, 0)
+		n += s.left()
 	}
 	return n
 }
@@ -204,11 +250,12 @@ func (t *Topics) take(r *kgo.Record, sink Sink) error {
 // marks is the clock of a topic: the minimum over its partitions, each the
 // minimum over the slots of its source that are not idle.
 type marks struct {
-	slots []map[uint32]wire.Mark
+	slots  []map[uint32]wire.Mark
+	layout []uint32 // of the source, by partition: the newest
 }
 
 func newMarks(partitions int) *marks {
-	m := &marks{slots: make([]map[uint32]wire.Mark, partitions)}
+	m := &marks{slots: make([]map[uint32]wire.Mark, partitions), layout: make([]uint32, partitions)}
 	for i := range m.slots {
 		m.slots[i] = map[uint32]wire.Mark{}
 	}
@@ -216,30 +263,40 @@ func newMarks(partitions int) *marks {
 }
 
 func (m *marks) mark(partition int32, k *wire.Mark) {
-	if int(partition) < len(m.slots) {
-		c := *k
-		c.Deployment = "" // it aliases the record
-		m.slots[partition][k.Slot] = c
+	if int(partition) >= len(m.slots) || k.Layout < m.layout[partition] {
+		return
 	}
+	if k.Layout > m.layout[partition] { // the slots of the layout before are gone
+		m.layout[partition] = k.Layout
+		clear(m.slots[partition])
+	}
+	c := *k
+	c.Deployment = "" // it aliases the record
+	m.slots[partition][k.Slot] = c
+}
+
+// of returns the clock of one partition, once every slot has spoken and one of
+// them is not idle.
+func (m *marks) of(partition int32) (flow.Time, bool) {
+	slots := m.slots[partition]
+	clock, all, active := flow.MaxTime, uint32(1), false
+	for _, k := range slots {
+		all = max(all, k.Slots)
+		if !k.Idle {
+			clock, active = min(clock, k.Watermark), true
+		}
+	}
+	return clock, active && len(slots) >= int(all)
 }
 
 func (m *marks) clock() flow.Time {
 	clock := flow.MaxTime
-	for _, slots := range m.slots {
-		if len(slots) == 0 {
+	for p := range m.slots {
+		c, known := m.of(int32(p))
+		if !known {
 			return flow.MinTime
 		}
-		active, all := flow.MaxTime, uint32(0)
-		for _, k := range slots {
-			all = max(all, k.Slots)
-			if !k.Idle {
-				active = min(active, k.Watermark)
-			}
-		}
-		if len(slots) < int(all) {
-			return flow.MinTime
-		}
-		clock = min(clock, active)
+		clock = min(clock, c)
 	}
 	return clock
 }
