@@ -35,6 +35,7 @@ const slow = "shardId-000000000000"
 // policy says ahead of a fourth that gives its first page only, whichever slot and pod they
 // are in, and go on when it does.
 func TestOneShardHoursBehindPausesTheRest(t *testing.T) {
+	t.Parallel()
 	for _, fanOut := range []string{"", "flowstitch"} {
 		t.Run("fan-out "+fanOut, func(t *testing.T) {
 			srv := kinesistest.Start(t)

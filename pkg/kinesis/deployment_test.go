@@ -46,6 +46,8 @@ type deployment struct {
 	crash  func() bool
 	fresh  chan struct{}
 	limit  time.Duration // of waiting for something
+
+	options []func(*awsconfig.LoadOptions) error
 }
 
 type pod struct {
@@ -78,7 +80,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 		t.Fatal(err)
 	}
 	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[int][]int{}, clock: flow.MinTime,
-		crash: func() bool { return false }, fresh: make(chan struct{}, 1), limit: 60 * time.Second}
+		crash: func() bool { return false }, fresh: make(chan struct{}, 1), limit: 60 * time.Second, options: awsOptions()}
 	for range slots {
 		d.ledger, d.owner = append(d.ledger, map[string][]byte{}), append(d.owner, 0)
 		d.marks, d.spoken = append(d.marks, flow.MaxTime), append(d.spoken, false)
@@ -91,7 +93,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 func (d *deployment) join(slots ...int) *pod {
 	ctx, cancel := context.WithCancel(context.Background())
 	tel := telemetry.Quiet()
-	c, err := New(ctx, d.cfg, d.slots, d.cfg.Policy(time.Minute, 0), tel, awsOptions()...)
+	c, err := New(ctx, d.cfg, d.slots, d.cfg.Policy(time.Minute, 0), tel, d.options...)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -106,9 +106,31 @@ func TestAHotShardStarvesNoOther(t *testing.T) {
 	}
 }
 
+// TestShardsTakeTurnsWithinTheBound: sixteen shards have room for one page
+// together, and all of them come to their end.
+func TestShardsTakeTurnsWithinTheBound(t *testing.T) {
+	srv := kinesistest.Start(t)
+	p := newDriver(t, srv.URL)
+	padded(p, 10_000)
+	p.Create(16)
+	p.Feed(1500) // 15 MB
+	cfg := testConfig(srv.URL)
+	cfg.MemoryBytes = maxResponse
+	d := newDeployment(t, cfg, 4)
+	pod := d.join(all(4)...)
+	d.wait("all", func() bool {
+		if held := pod.sum(t, "in_flight_bytes", ""); held > maxResponse {
+			t.Fatalf("%v bytes are in flight", held)
+		}
+		return d.total() >= p.Total()
+	})
+	d.check(p)
+}
+
 // TestASlowTakerSlowsTheReaders: who takes nothing, as while a broker is slow,
 // stops the reads at the bound of bytes, and gets all when he takes again.
 func TestASlowTakerSlowsTheReaders(t *testing.T) {
+	t.Parallel()
 	srv := kinesistest.Start(t)
 	p := newDriver(t, srv.URL)
 	p.Create(8)

@@ -29,7 +29,7 @@ type Slot struct {
 
 	version uint64 // of the last plan
 	planned time.Time
-	slowest flow.Time // as of the last plan, if there was one
+	slowest int64 // arrival in ms up to which the slowest was read, as of the last plan
 	known   bool
 	gaps    []Gap
 	clock   flow.Time
@@ -173,10 +173,10 @@ func (s *Slot) setPaused(k shard.Key, pause bool) {
 		gauge.Dec()
 		return
 	}
-	s.paused[k] = true
-	gauge.Inc()
 	s.stopReading(k)
 	s.table.Alive(k)
+	s.paused[k] = true
+	gauge.Inc()
 }
 
 func (s *Slot) startReading(k shard.Key) {
@@ -338,7 +338,7 @@ func (s *Slot) finish(cur *cursor) (over bool) {
 		s.version = 0 // a child may be ours
 		return true
 	}
-	if s.known && s.table.Ahead(cur.key, s.slowest) {
+	if !s.known || s.table.Ahead(cur.key, s.slowest) {
 		s.planned = time.Time{}
 		s.plan()
 	}

@@ -2,8 +2,6 @@ package kinesis
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +36,7 @@ func (p *pod) sum(t *testing.T, name, label string) (n float64) {
 // TestTroubleDelaysAndNeverSkips makes a third of all calls fail, in every way
 // that the service has, and lets the iterators expire.
 func TestTroubleDelaysAndNeverSkips(t *testing.T) {
+	t.Parallel()
 	for _, fanOut := range []string{"", "flowstitch"} {
 		t.Run("fan-out "+fanOut, func(t *testing.T) {
 			srv := kinesistest.Start(t)
@@ -152,21 +151,6 @@ func TestAggregateCutByACrash(t *testing.T) {
 	}
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	srv := kinesistest.Start(t)
-	p := newDriver(t, srv.URL)
-	p.Line = func(lane, number int) []byte {
-		return fmt.Appendf(nil, "%d %d %d%s", lane, number, time.Now().Unix(), strings.Repeat(" ", 10_000))
-	}
-	p.Create(16)
-	p.Feed(1500) // 15 MB
-	cfg := testConfig(srv.URL)
-	cfg.MemoryBytes = maxResponse
-	d := newDeployment(t, cfg, 4)
-	d.join(all(4)...)
-	d.check(p)
-}
-
 func TestRetentionTookRecords(t *testing.T) {
 	srv := kinesistest.Start(t)
 	var mu sync.Mutex
@@ -201,35 +185,10 @@ func TestRetentionTookRecords(t *testing.T) {
 	}
 }
 
-func TestStartAtATime(t *testing.T) {
-	srv := kinesistest.Start(t)
-	p := newDriver(t, srv.URL)
-	old := time.Now().Add(-time.Hour)
-	srv.Clock(func() time.Time { return old })
-	p.Create(2)
-	p.Feed(50)
-	srv.Clock(time.Now)
-	before := append([]int(nil), p.Put...)
-	p.Feed(50)
-	p.Split(0)
-	p.Feed(50)
-	cfg := testConfig(srv.URL)
-	cfg.Start = time.Now().Add(-30 * time.Minute).UTC().Format(time.RFC3339)
-	d := newDeployment(t, cfg, 2)
-	d.join(0, 1)
-	d.wait("what came after the start", func() bool { return d.total() >= 100 })
-	for lane, n := range before {
-		for i, got := range d.got[lane] {
-			if got != n+i+1 {
-				t.Errorf("lane %d: record %d at place %d, the start is after %d", lane, got, i, n)
-			}
-		}
-	}
-}
-
 // TestAShardNobodyCanReadIsGivenUp: the others' clock goes on, a gap is told,
 // and when the shard can be read again nothing of it is lost.
 func TestAShardNobodyCanReadIsGivenUp(t *testing.T) {
+	t.Parallel()
 	srv := kinesistest.Start(t)
 	p := newDriver(t, srv.URL)
 	p.Create(2)
@@ -280,64 +239,6 @@ func TestSequenceThatTheServiceRefuses(t *testing.T) {
 	d.check(p) // what was read before is not read again
 	if pod.sum(t, "repeated_records_total", "vpc") != 20 || len(d.gaps) != 1 {
 		t.Errorf("%v records were repeated and dropped, gaps %v", pod.sum(t, "repeated_records_total", "vpc"), d.gaps)
-	}
-}
-
-func TestAssumeRole(t *testing.T) {
-	srv := kinesistest.Start(t)
-	var mu sync.Mutex
-	var asked string
-	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm()
-		mu.Lock()
-		asked = r.Form.Get("RoleArn") + " " + r.Form.Get("ExternalId")
-		mu.Unlock()
-		fmt.Fprintf(w, `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
-<AccessKeyId>AK</AccessKeyId><SecretAccessKey>SK</SecretAccessKey><SessionToken>T</SessionToken><Expiration>%s</Expiration>
-</Credentials></AssumeRoleResult></AssumeRoleResponse>`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-	}))
-	defer sts.Close()
-	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
-	p := newDriver(t, srv.URL)
-	p.Create(1)
-	cfg := testConfig(srv.URL)
-	cfg.Streams[0].RoleARN, cfg.Streams[0].ExternalID = "arn:aws:iam::111122223333:role/reader", "secret"
-	d := newDeployment(t, cfg, 1)
-	d.join(0)
-	p.Feed(5)
-	d.check(p)
-	mu.Lock()
-	defer mu.Unlock()
-	if asked != "arn:aws:iam::111122223333:role/reader secret" {
-		t.Errorf("asked for %q", asked)
-	}
-}
-
-func TestTwoStreams(t *testing.T) {
-	a, b := kinesistest.Start(t), kinesistest.Start(t)
-	pa, pb := newDriver(t, a.URL), newDriver(t, b.URL)
-	pa.Create(2)
-	pb.Create(3)
-	pb.Line = func(lane, number int) []byte {
-		return fmt.Appendf(nil, "%d %d %d", lane+100, number, time.Now().Unix())
-	}
-	cfg := testConfig(a.URL)
-	other := cfg.Streams[0]
-	other.Name, other.Endpoint, other.Region = "other", b.URL, "eu-west-1"
-	cfg.Streams = append(cfg.Streams, other)
-	d := newDeployment(t, cfg, 4)
-	d.join(all(4)...)
-	pa.Feed(100)
-	pb.Feed(100)
-	d.wait("both streams", func() bool { return d.total() >= 200 })
-	got := map[int][]int{}
-	for lane, n := range d.got {
-		if lane >= 100 {
-			got[lane-100] = n
-		}
-	}
-	for _, w := range append(pa.Check(d.got), pb.Check(got)...) {
-		t.Error(w)
 	}
 }
 

@@ -3,9 +3,12 @@ package kinesistest
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +45,7 @@ type Server struct {
 	page    int
 	perCall int // records
 	calls   map[string]int
+	signed  map[string]bool // access key and region, as in "AK/eu-west-1"
 	now     func() time.Time
 	closed  bool
 	consume map[string]string // consumer ARN -> stream
@@ -51,7 +55,7 @@ type Server struct {
 
 // Start runs a fake until the test ends.
 func Start(t testing.TB) *Server {
-	s := &Server{streams: map[string]*stream{}, page: 1000, perCall: 10_000, calls: map[string]int{}, now: time.Now,
+	s := &Server{streams: map[string]*stream{}, page: 1000, perCall: 10_000, calls: map[string]int{}, signed: map[string]bool{}, now: time.Now,
 		consume: map[string]string{}, subLife: 5 * time.Minute}
 	s.changed = sync.NewCond(&s.mu)
 	s.http = httptest.NewServer(s)
@@ -93,6 +97,13 @@ func (s *Server) SubscriptionLife(d time.Duration) { s.locked(func() { s.subLife
 func (s *Server) Calls(op string) (n int) {
 	s.locked(func() { n = s.calls[op] })
 	return n
+}
+
+// Signed returns by whom, and for which region, calls were signed: an access key
+// and a region each, as in "AK/eu-west-1".
+func (s *Server) Signed() (by []string) {
+	s.locked(func() { by = slices.Sorted(maps.Keys(s.signed)) })
+	return by
 }
 
 // Clock replaces the clock that stamps arrivals.
@@ -141,6 +152,9 @@ func refuse(code, format string, args ...any) answer {
 	return answer{fault: &Fault{400, code}, text: fmt.Sprintf(format, args...)}
 }
 
+// credential finds who signed a call: access key, date, region, service.
+var credential = regexp.MustCompile(`Credential=([^/]+)/\d+/([^/]+)/kinesis/`)
+
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := r.Header.Get("X-Amz-Target")
@@ -152,6 +166,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.normalise()
+	if m := credential.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
+		s.locked(func() { s.signed[m[1]+"/"+m[2]] = true })
+	}
 	if op == "SubscribeToShard" {
 		s.subscribe(w, r, &in)
 		return

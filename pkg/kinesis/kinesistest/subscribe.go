@@ -46,7 +46,12 @@ type subscription struct {
 	at    int
 	lease int
 	until time.Time
+	spoke time.Time // when the last event was sent
 }
+
+// heartbeat is after what time an event is sent that has nothing to tell. The
+// service does so about every 5 s; tests do not like to wait.
+const heartbeat = 200 * time.Millisecond
 
 // open checks a subscription and takes the shard over from an older one, as
 // the service does after 5 s.
@@ -112,11 +117,14 @@ func (s *Server) nextEvent(sub *subscription, first bool, gone <-chan struct{}) 
 		if s.closed || sub.sh.lease != sub.lease || (!ended && !time.Now().Before(sub.until)) {
 			return nil, false, true
 		}
-		if first || ended || sub.at < sub.sh.ready() {
+		if first || ended || sub.at < sub.sh.ready() || time.Since(sub.spoke) >= heartbeat {
 			break
 		}
+		beat := time.AfterFunc(heartbeat, func() { s.locked(func() {}) })
 		s.changed.Wait()
+		beat.Stop()
 	}
+	sub.spoke = time.Now()
 	recs, next := sub.sh.batch(sub.at, min(500, s.perCall))
 	if recs == nil {
 		recs = []any{}

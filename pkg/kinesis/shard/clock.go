@@ -17,8 +17,8 @@ type Policy struct {
 	MaxDelay int64
 	// MaxFuture is how far a record may end after it arrived.
 	MaxFuture int64
-	// MaxSkew is how far a shard may be ahead of the slowest before it is
-	// paused.
+	// MaxSkew is how far a shard may be read ahead of the slowest, by arrival,
+	// before it is paused.
 	MaxSkew int64
 	// StuckAfter is for how many milliseconds a shard or a listing may fail
 	// before it stops holding the clock; 0 means that it holds for ever.

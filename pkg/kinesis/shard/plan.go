@@ -329,14 +329,18 @@ func (t *Table) counts(v View, c *Checkpoint) bool {
 	return l != nil && !t.unlistable(v, name) && t.holds(v, l, c)
 }
 
-// Slowest returns the lowest clock of a shard, of any slot, that holds the
-// clock, and whether there is one. A shard that has no clock yet does not
-// count: it would stop all others before it was read for the first time.
-func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
-	w = flow.MaxTime
+// Slowest returns how far the shard has been read that has been read least far,
+// by arrival in Unix milliseconds, among those of all slots that are being read,
+// and whether there is one. It is measured by arrival and not by clocks: the
+// clock of a shard that is idle at its tip stays MaxDelay behind, that of a busy
+// one may be at the tip, and neither has to wait for the other. A shard that was
+// never read does not count: it would stop all others before its own first read.
+// Nor does one that has ended, though it holds the clock for its child: the child
+// may be waiting for another parent, which then must not wait.
+func (t *Table) Slowest(v View) (arrival int64, ok bool) {
 	count := func(c *Checkpoint) {
-		if at := c.Clock(t.policy); at < w && at != flow.MinTime && t.counts(v, c) {
-			w, ok = at, true
+		if c.Arrival > 0 && !c.Done() && (!ok || c.Arrival < arrival) && t.counts(v, c) {
+			arrival, ok = c.Arrival, true
 		}
 	}
 	for k, c := range v.Ledger.m {
@@ -347,24 +351,26 @@ func (t *Table) Slowest(v View) (w flow.Time, ok bool) {
 	for _, e := range t.own {
 		count(&e.Checkpoint)
 	}
-	return w, ok
+	return arrival, ok
 }
 
 // Ahead reports whether a shard has come so far ahead of the slowest that
 // [Table.Pause] may pause it.
-func (t *Table) Ahead(k Key, slowest flow.Time) bool {
-	return t.own[k].Clock(t.policy) > slowest.Add(t.policy.MaxSkew)
+func (t *Table) Ahead(k Key, slowest int64) bool { return t.leads(k, slowest, t.policy.MaxSkew) }
+
+func (t *Table) leads(k Key, slowest, seconds int64) bool {
+	return t.own[k].Arrival-slowest > seconds*1000
 }
 
 // Pause decides whether a shard is so far ahead of the slowest that reading on
 // would only fill memory downstream. A paused shard goes on when half of the
 // lead is gone, so that it does not stop and start with every record.
-func (t *Table) Pause(k Key, slowest flow.Time) bool {
+func (t *Table) Pause(k Key, slowest int64) bool {
 	e := t.own[k]
 	lead := t.policy.MaxSkew
 	if e.paused {
 		lead /= 2
 	}
-	e.paused = e.Clock(t.policy) > slowest.Add(lead)
+	e.paused = t.leads(k, slowest, lead)
 	return e.paused
 }

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -218,14 +219,14 @@ func (w *world) transact(s *simSlot, crash bool) {
 
 // measure takes down how far the shards that are being read are apart.
 func (w *world) measure() {
-	low, high := flow.MaxTime, flow.MinTime
+	low, high := int64(math.MaxInt64), int64(0)
 	for _, c := range w.ledger {
-		if at := c.Clock(w.policy); c.State == Reading && at != flow.MinTime {
-			low, high = min(low, at), max(high, at)
+		if c.State == Reading && c.Arrival > 0 {
+			low, high = min(low, c.Arrival), max(high, c.Arrival)
 		}
 	}
 	if low < high {
-		w.ahead = max(w.ahead, int64(high-low))
+		w.ahead = max(w.ahead, (high-low)/1000)
 	}
 }
 
