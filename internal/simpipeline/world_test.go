@@ -3,6 +3,7 @@ package simpipeline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -228,13 +229,14 @@ func (w *world) crash(i int) {
 	w.gone.Go(func() { <-m.done })
 }
 
-// leave ends a member as SIGTERM does; it must end without an error.
+// leave ends a member as SIGTERM does; it must end without an error, or, where it
+// had not begun to work, with the end itself (pkg/service makes status 0 of both).
 func (w *world) leave(i int) {
 	m := w.remove(i)
 	m.stop()
 	w.gone.Go(func() {
 		<-m.done
-		if m.err != nil {
+		if m.err != nil && !errors.Is(m.err, context.Canceled) {
 			w.t.Errorf("%s left with %v", m.id, m.err)
 		}
 	})

@@ -2,10 +2,13 @@ package simtest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Dialer makes a connection, as a network or a cluster's virtual one does.
@@ -25,6 +28,9 @@ type Link struct {
 	deaf  bool          // what is sent goes nowhere
 	delay time.Duration // of each write
 	gate  chan struct{} // closed: open
+	trap  func(request []byte) bool
+	late  kmsg.Key // requests of this kind wait until then
+	until time.Time
 }
 
 var (
@@ -88,7 +94,13 @@ type linkConn struct {
 
 func (c *linkConn) Write(b []byte) (int, error) {
 	c.l.mu.Lock()
+	if c.l.trap != nil && c.l.trap(b) {
+		c.l.trap = nil
+	}
 	gate, delay, deaf := c.l.gate, c.l.delay, c.l.deaf
+	if isRequest(b, c.l.late) {
+		delay = max(delay, time.Until(c.l.until))
+	}
 	c.l.mu.Unlock()
 	if deaf {
 		return len(b), nil
@@ -150,11 +162,46 @@ func (l *Link) drop() {
 
 // Hold lets nothing out for d.
 func (l *Link) Hold(d time.Duration) {
-	gate := make(chan struct{})
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold(d)
+}
+
+func (l *Link) hold(d time.Duration) {
+	gate := make(chan struct{})
 	l.gate = gate
-	l.mu.Unlock()
 	time.AfterFunc(d, func() { close(gate) })
+}
+
+// HoldAt lets nothing out for d from the next request of a kind on, which is held
+// too. The channel is closed when that has begun.
+func (l *Link) HoldAt(key kmsg.Key, d time.Duration) <-chan struct{} {
+	began := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trap = func(request []byte) bool {
+		if !isRequest(request, key) {
+			return false
+		}
+		l.hold(d)
+		close(began)
+		return true
+	}
+	return began
+}
+
+// isRequest reports whether what is written is a request of a kind: a client
+// writes each at once, 4 bytes of size and then its key.
+func isRequest(b []byte, key kmsg.Key) bool {
+	return len(b) >= 6 && binary.BigEndian.Uint16(b[4:]) == uint16(key)
+}
+
+// Late keeps requests of one kind for d, and with them what follows on the same
+// connection.
+func (l *Link) Late(key kmsg.Key, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late, l.until = key, time.Now().Add(d)
 }
 
 // Slow makes each request wait for delay before it is sent, for d.

@@ -2,28 +2,16 @@ package simtest
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 )
-
-// simMember is a member in the simulation.
-type simMember struct {
-	*member
-	link *Link
-	id   string // client id
-}
 
 // simulation is one run: members on fake time, a cluster of three brokers, and
 // harm by a seeded generator.
@@ -40,80 +28,44 @@ func (s *simulation) run(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		rng := rand.New(rand.NewPCG(s.seed, 3))
-		var vn kfake.VirtualNetwork
-		k, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.ListenFn(vn.Listen), kfake.Ports(9092, 9093, 9094),
-			kfake.GroupMinSessionTimeout(100*time.Millisecond),
-			kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer k.Close()
-		c := &kafkatest.Cluster{Addrs: []string{"127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"}, Kind: kafkatest.KFake, Fake: k}
-		l := &Load{Seed: s.seed, Slots: 2, Records: 4000, Keys: 200, PerSec: 50, Jitter: 5, Burst: 40, Pace: 100 * time.Millisecond}
-		toy := &Toy{Width: 10, Cuts: 4}
-		src, fold := configs(c, "sim.", l)
-		plain := src.Client
-		src.Client = append(append([]kgo.Opt{}, plain...), kgo.Dialer(vn.DialContext))
-		observer := src.Client
-		fold.Client = src.Client
-		ensure(t, &src, &fold)
-		var gone sync.WaitGroup
-		expire, expired := context.WithCancel(context.Background())
-		bury := NewUndertaker(observer, src.Group(), fold.Group())
-		gone.Go(func() { bury.Run(expire) })
-		joined := 0
-		join := func() *simMember {
-			joined++
-			m := &simMember{link: NewLink(vn.DialContext), id: fmt.Sprintf("member-%d", joined)}
-			a, b := src, fold
-			a.Client = append(append([]kgo.Opt{}, plain...), kgo.Dialer(m.link.Dial), kgo.ClientID(m.id))
-			b.Client = a.Client
-			m.member = start(a, b, l, toy)
-			return m
-		}
-		members := []*simMember{join(), join(), join()}
+		b := newBubble(t, &Load{Seed: s.seed, Slots: 2, Records: 4000, Keys: 200, PerSec: 50, Jitter: 5, Burst: 40, Pace: 100 * time.Millisecond})
+		members := []*simMember{b.join(), b.join(), b.join()}
 		for range s.harms {
 			wait(context.Background(), time.Duration(rng.IntN(600))*time.Millisecond)
-			s.harm(rng, k, members, join, &gone, bury)
+			s.harm(rng, b, members)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		defer cancel()
-		facts, err := Collect(ctx, observer, "sim.", testPartitions)
-		if err != nil {
+		var err error
+		if s.verdict, err = b.judge(); err != nil {
 			t.Fatalf("seed %d: %v", s.seed, err)
 		}
-		s.verdict, s.took = Judge(l.Want(toy.Width), facts), time.Since(began)
-		for _, m := range members {
-			m.end(t)
-		}
-		expired()
-		gone.Wait()
+		s.took = time.Since(began)
+		b.end(members...)
 	})
 }
 
 // harm does one random thing.
-func (s *simulation) harm(rng *rand.Rand, k *kfake.Cluster, members []*simMember, join func() *simMember, gone *sync.WaitGroup, u *Undertaker) {
+func (s *simulation) harm(rng *rand.Rand, b *bubble, members []*simMember) {
 	i := rng.IntN(len(members))
 	switch c := rng.IntN(10); {
 	case c < 5:
 		s.crashes++
 		m := members[i]
 		m.link.Cut()
-		u.Died(m.id)
+		b.bury.Died(m.id)
 		m.stop()
-		gone.Go(m.done.Wait)
-		members[i] = join()
+		b.gone.Go(m.done.Wait)
+		members[i] = b.join()
 	case c < 7:
 		s.hangs++
 		members[i].link.Hold(time.Duration(rng.IntN(5000)) * time.Millisecond)
 	case c < 9:
 		s.faults++
 		all := Faults()
-		k.Fault(all[rng.IntN(len(all))])
+		b.k.Fault(all[rng.IntN(len(all))])
 	default:
 		s.moves++
-		k.RehashCoordinators()
-		k.ShufflePartitionLeaders()
+		b.k.RehashCoordinators()
+		b.k.ShufflePartitionLeaders()
 	}
 }
 

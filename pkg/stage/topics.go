@@ -215,11 +215,9 @@ func lookUp(ctx context.Context, cl *kgo.Client, names *Topics, input string, ou
 // patiently asks again for a while where a topic is not known: one that was
 // made a moment ago is not known to every broker yet.
 func patiently(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, propagation)
-	defer cancel()
-	for {
+	for began := time.Now(); ; {
 		err := ask(ctx)
-		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || time.Since(began) > propagation {
 			return err
 		}
 		t := time.NewTimer(100 * time.Millisecond)
