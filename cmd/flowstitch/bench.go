@@ -164,7 +164,7 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 	if b.preset == "low-latency" {
 		cfg.Sessionize.Sessions.UpdateHold = 100 * time.Millisecond
 	}
-	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Profiles: b.profiles}, nil
+	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Preset: b.preset, Profiles: b.profiles}, nil
 }
 
 // lowLatencyCommit is the commit interval of the low-latency preset: three

@@ -22,6 +22,7 @@ const (
 	OwnerBroker  = "embedded broker"
 	OwnerLibs    = "libraries"
 	OwnerRuntime = "runtime and kernel"
+	OwnerProcess = "broker's process"
 )
 
 // share is a cost by stage and by owner.
@@ -49,17 +50,34 @@ func readProfile(raw []byte, sampleType string) (*share, error) {
 	s := &share{byStage: map[string]float64{}, byOwner: map[string]float64{}, byBoth: map[[2]string]float64{}}
 	for _, sample := range p.Sample {
 		v := float64(sample.Value[at])
-		stage := "other"
-		if l := sample.Label[pipeline.StageLabel]; len(l) > 0 {
-			stage = l[0]
-		}
-		owner := ownerOf(sample)
+		stage, owner := stageOf(sample), ownerOf(sample)
 		s.byStage[stage] += v
 		s.byOwner[owner] += v
 		s.byBoth[[2]string{stage, owner}] += v
 		s.total += v
 	}
 	return s, nil
+}
+
+// stageOf is the stage that a sample belongs to: by its label, which samples of
+// allocations do not have, or by the stage's own code on the stack.
+func stageOf(s *profile.Sample) string {
+	if l := s.Label[pipeline.StageLabel]; len(l) > 0 {
+		return l[0]
+	}
+	for _, loc := range s.Location {
+		for _, l := range loc.Line {
+			for code, stage := range map[string]string{
+				"/services/ingest/": "ingest", "/services/sessionize/": "sessionize", "/internal/bench.(*source)": "generator",
+				"/detector.(*combineBucket)": "detect.combine", "/detector.(*evaluateBucket)": "detect.evaluate",
+			} {
+				if strings.Contains(l.Function.Name, code) {
+					return stage
+				}
+			}
+		}
+	}
+	return "other"
 }
 
 // ownerOf is the owner of the innermost frame that is no standard library.

@@ -1,12 +1,15 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -31,10 +34,16 @@ type Result struct {
 type Header struct {
 	When           time.Time `json:"when"`
 	CPUs           int       `json:"cpus"`
+	CPUModel       string    `json:"cpu_model,omitempty"`
+	Memory         int64     `json:"memory_bytes,omitempty"`
+	Kernel         string    `json:"kernel,omitempty"`
 	Arch           string    `json:"arch"`
 	Go             string    `json:"go"`
 	Version        string    `json:"version"`
+	Client         string    `json:"client"` // the Kafka client library
 	Broker         string    `json:"broker"`
+	Preset         string    `json:"preset"`
+	PGO            bool      `json:"pgo"` // built with a profile
 	Partitions     int32     `json:"partitions"`
 	Slots          int       `json:"slots"`
 	CommitInterval string    `json:"commit_interval"`
@@ -42,7 +51,8 @@ type Header struct {
 	Shape          any       `json:"shape"`
 }
 
-// Total is the whole process, the embedded broker and the generator included.
+// Total is the whole process, the embedded broker and the generator included; a
+// broker of its own is beside it.
 type Total struct {
 	Flows            int64   `json:"flows"`
 	InputBytes       int64   `json:"input_bytes"`
@@ -56,7 +66,28 @@ type Total struct {
 	WrittenPerInByte float64 `json:"written_bytes_per_input_byte"`
 	StoredPerInByte  float64 `json:"stored_bytes_per_input_byte,omitempty"` // on the brokers' disks, as compressed
 	Alerts           int     `json:"alert_records"`
-	LargestTable     float64 `json:"table_bytes_at_end"`
+	// Sessions is the largest number of open sessions, TableBytes what the
+	// tables of sessionize took then.
+	Sessions   float64 `json:"open_sessions"`
+	TableBytes float64 `json:"table_bytes"`
+	// Broker is the process of a broker on this machine, if there is one.
+	Broker *BrokerCost `json:"broker,omitempty"`
+}
+
+// BrokerCost is what the broker's own process took of this machine.
+type BrokerCost struct {
+	CPUPerMillion float64 `json:"cpu_seconds_per_million_flows"`
+	Share         float64 `json:"cpu_share"` // of it and this process together
+	PeakMemory    int64   `json:"peak_memory_bytes"`
+}
+
+// all is the processor time of this process and the broker's, in seconds per
+// million flows.
+func (t *Total) all() float64 {
+	if t.Broker == nil {
+		return t.CPUPerMillion
+	}
+	return t.CPUPerMillion + t.Broker.CPUPerMillion
 }
 
 // StageCost is what one stage took of the processor.
@@ -65,12 +96,15 @@ type StageCost struct {
 	CPUPerMillion float64 `json:"cpu_seconds_per_million_flows"`
 	Share         float64 `json:"share"`
 	FlowsPerCore  float64 `json:"flows_per_second_per_core"`
+	// AllocPerFlow is what was allocated with the stage's own code on the stack;
+	// what the client's goroutines allocate for it is among "other".
+	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
 }
 
 // OwnerCost is what one owner's code took.
 type OwnerCost struct {
 	Owner        string  `json:"owner"`
-	Share        float64 `json:"cpu_share"`
+	Share        float64 `json:"cpu_share"` // of this process and a broker's on this machine
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
 }
 
@@ -91,40 +125,71 @@ type Delay struct {
 	P99 float64 `json:"p99"`
 }
 
-func (r *run) result(cpu, before, after *share, cpuSeconds, allocBytes float64) *Result {
+// used is what a run took of the processor and of memory.
+type used struct {
+	cpu, allocs, broker float64 // seconds, bytes, seconds of the broker's process
+	profile             *share
+	before, after       *share // allocations
+}
+
+func (r *run) header() Header {
+	p := r.o.Pipeline.Detect.Pipeline
+	h := Header{
+		When: time.Now().UTC().Truncate(time.Second), CPUs: runtime.GOMAXPROCS(0), Arch: runtime.GOARCH, Go: runtime.Version(), Version: telemetry.Version(),
+		Broker: r.o.Broker, Preset: cmp.Or(r.o.Preset, "default"), Partitions: p.Partitions, Slots: p.Slots, CommitInterval: p.CommitInterval.String(), Rate: r.o.Rate, Shape: r.o.Shape,
+	}
+	h.CPUModel, h.Kernel, h.Memory = machine()
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range b.Deps {
+			if d.Path == "github.com/twmb/franz-go" {
+				h.Client = "franz-go " + d.Version
+			}
+		}
+		for _, s := range b.Settings {
+			h.PGO = h.PGO || s.Key == "-pgo"
+		}
+	}
+	return h
+}
+
+func (r *run) result(u *used) *Result {
 	given, bytes, first := r.src.progress()
 	seconds := r.ended.Sub(first).Seconds()
 	millions := float64(given) / 1e6
-	p := r.o.Pipeline.Detect.Pipeline
 	out := &Result{
-		Header: Header{
-			When: time.Now().UTC().Truncate(time.Second), CPUs: runtime.GOMAXPROCS(0), Arch: runtime.GOARCH, Go: runtime.Version(), Version: telemetry.Version(),
-			Broker: r.o.Broker, Partitions: p.Partitions, Slots: p.Slots, CommitInterval: p.CommitInterval.String(), Rate: r.o.Rate, Shape: r.o.Shape,
-		},
+		Header: r.header(),
 		Total: Total{
 			Flows: given, InputBytes: bytes, Seconds: seconds, FlowsPerSecond: float64(given) / seconds,
-			FlowsPerCore: float64(given) / cpuSeconds, CPUPerMillion: cpuSeconds / millions,
-			AllocPerFlow: allocBytes / float64(given), PeakMemory: peakMemory(), Alerts: r.alerts,
+			FlowsPerCore: float64(given) / u.cpu, CPUPerMillion: u.cpu / millions,
+			AllocPerFlow: u.allocs / float64(given), PeakMemory: peakMemory("self"), Alerts: r.alerts,
+			Sessions: r.sessions, TableBytes: r.tables,
 		},
 		Commit: map[string]Delay{},
 	}
-	allocs := map[string]float64{}
-	for owner, v := range after.byOwner {
-		allocs[owner] = v - before.byOwner[owner]
+	ofAll := 1.0 // the share of this process
+	if u.broker > 0 {
+		ofAll = u.cpu / (u.cpu + u.broker)
+		out.Total.Broker = &BrokerCost{CPUPerMillion: u.broker / millions, Share: 1 - ofAll, PeakMemory: peakMemory(strconv.Itoa(r.broker))}
 	}
-	out.Total.OurAllocPerFlow = allocs[OwnerOurs] / float64(given)
-	for _, stage := range byValue(cpu.byStage) {
-		v := cpu.byStage[stage] / cpu.total
-		cost := StageCost{Stage: stage, CPUPerMillion: v * cpuSeconds / millions, Share: v}
+	allocs := func(now, before map[string]float64, name string) float64 {
+		return (now[name] - before[name]) / float64(given)
+	}
+	out.Total.OurAllocPerFlow = allocs(u.after.byOwner, u.before.byOwner, OwnerOurs)
+	for _, stage := range byValue(u.profile.byStage) {
+		v := u.profile.byStage[stage] / u.profile.total
+		cost := StageCost{Stage: stage, CPUPerMillion: v * u.cpu / millions, Share: v, AllocPerFlow: allocs(u.after.byStage, u.before.byStage, stage)}
 		cost.FlowsPerCore = 1e6 / cost.CPUPerMillion
 		out.Stages = append(out.Stages, cost)
 	}
-	for _, owner := range byValue(cpu.byOwner) {
-		out.Owners = append(out.Owners, OwnerCost{owner, cpu.byOwner[owner] / cpu.total, allocs[owner] / float64(given)})
+	for _, owner := range byValue(u.profile.byOwner) {
+		out.Owners = append(out.Owners, OwnerCost{owner, ofAll * u.profile.byOwner[owner] / u.profile.total, allocs(u.after.byOwner, u.before.byOwner, owner)})
+	}
+	if out.Total.Broker != nil {
+		out.Owners = append(out.Owners, OwnerCost{Owner: OwnerProcess, Share: out.Total.Broker.Share})
 	}
 	r.topics(out)
 	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_commit_seconds") {
-		out.Commit[stageOf(m)] = histogram(m.GetHistogram())
+		out.Commit[metricStage(m)] = histogram(m.GetHistogram())
 	}
 	if len(r.delays) > 0 {
 		out.Alert = quantiles(r.delays)
@@ -141,7 +206,7 @@ func (r *run) topics(out *Result) {
 		records[pipeline.Label(m, "topic")] += m.GetCounter().GetValue()
 	}
 	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_ledger_bytes_total") {
-		bytes[stageOf(m)+".ledger"] += m.GetCounter().GetValue()
+		bytes[metricStage(m)+".ledger"] += m.GetCounter().GetValue()
 	}
 	in := float64(out.Total.InputBytes)
 	for _, topic := range byValue(bytes) {
@@ -153,7 +218,7 @@ func (r *run) topics(out *Result) {
 	}
 }
 
-func stageOf(m *dto.Metric) string {
+func metricStage(m *dto.Metric) string {
 	name := pipeline.Label(m, "service")
 	if s := pipeline.Label(m, "stage"); s != "" {
 		name += "." + s
@@ -196,14 +261,21 @@ func histogram(h *dto.Histogram) Delay {
 // WriteTable writes the result for a person.
 func (r *Result) WriteTable(w io.Writer) error {
 	h, t := &r.Header, &r.Total
-	fmt.Fprintf(w, "%s, %d CPUs, %s, flowstitch %s, broker %s, %d partitions, %d slots, commit every %s\n\n",
-		h.Arch, h.CPUs, h.Go, h.Version, h.Broker, h.Partitions, h.Slots, h.CommitInterval)
+	fmt.Fprintf(w, "%s, %d CPUs, %s, %d GiB, %s\n", cmp.Or(h.CPUModel, h.Arch), h.CPUs, h.Arch, h.Memory>>30, h.Kernel)
+	fmt.Fprintf(w, "%s, flowstitch %s%s, %s, broker %s\n", h.Go, h.Version, map[bool]string{true: " with PGO"}[h.PGO], h.Client, h.Broker)
+	fmt.Fprintf(w, "%d partitions, %d slots, preset %s, commit every %s; %+v\n\n", h.Partitions, h.Slots, h.Preset, h.CommitInterval, h.Shape)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "flows\t%d in %.1f s\n", t.Flows, t.Seconds)
 	fmt.Fprintf(tw, "rate\t%.0f flows/s, %.0f flows/s a core used\n", t.FlowsPerSecond, t.FlowsPerCore)
 	fmt.Fprintf(tw, "CPU\t%.2f s per million flows\n", t.CPUPerMillion)
+	if b := t.Broker; b != nil {
+		fmt.Fprintf(tw, "CPU of the broker\t%.2f s per million flows, so %.2f s in all; peak memory %d MiB\n", b.CPUPerMillion, t.all(), b.PeakMemory>>20)
+	}
 	fmt.Fprintf(tw, "allocated\t%.0f bytes a flow, %.0f of them by our own code\n", t.AllocPerFlow, t.OurAllocPerFlow)
 	fmt.Fprintf(tw, "peak memory\t%d MiB\n", t.PeakMemory>>20)
+	if t.Sessions > 0 {
+		fmt.Fprintf(tw, "sessionize\t%.0f bytes an open session, at %.0f of them\n", t.TableBytes/t.Sessions, t.Sessions)
+	}
 	fmt.Fprintf(tw, "written\t%.2f bytes per input byte, before compression\n", t.WrittenPerInByte)
 	if t.StoredPerInByte > 0 {
 		fmt.Fprintf(tw, "stored\t%.2f bytes per input byte, on the brokers' disks\n", t.StoredPerInByte)
@@ -211,9 +283,9 @@ func (r *Result) WriteTable(w io.Writer) error {
 	if r.Alert != nil {
 		fmt.Fprintf(tw, "alert delay\tp50 %.3f s, p99 %.3f s over %d probes\n", r.Alert.P50, r.Alert.P99, r.Alert.N)
 	}
-	fmt.Fprintf(tw, "\nstage\tCPU s/million\tshare\tflows/s a core\n")
+	fmt.Fprintf(tw, "\nstage\tCPU s/million\tshare\tflows/s a core\tbytes allocated a flow\n")
 	for _, s := range r.Stages {
-		fmt.Fprintf(tw, "%s\t%.3f\t%.0f %%\t%.0f\n", s.Stage, s.CPUPerMillion, 100*s.Share, s.FlowsPerCore)
+		fmt.Fprintf(tw, "%s\t%.3f\t%.0f %%\t%.0f\t%.1f\n", s.Stage, s.CPUPerMillion, 100*s.Share, s.FlowsPerCore, s.AllocPerFlow)
 	}
 	fmt.Fprintf(tw, "\nwhose code\tCPU share\tbytes allocated a flow\n")
 	for _, o := range r.Owners {
@@ -237,10 +309,12 @@ func Compare(w io.Writer, a, b *Result) error {
 	row := func(name string, x, y float64) { fmt.Fprintf(tw, "%s\t%.4g\t%.4g\t%.3f\t\n", name, x, y, y/x) }
 	row("flows/s", a.Total.FlowsPerSecond, b.Total.FlowsPerSecond)
 	row("CPU s/million", a.Total.CPUPerMillion, b.Total.CPUPerMillion)
+	row("CPU s/million, broker's process too", a.Total.all(), b.Total.all())
 	row("bytes allocated/flow", a.Total.AllocPerFlow, b.Total.AllocPerFlow)
 	row("of them ours", a.Total.OurAllocPerFlow, b.Total.OurAllocPerFlow)
 	row("peak memory", float64(a.Total.PeakMemory), float64(b.Total.PeakMemory))
 	row("written/input byte", a.Total.WrittenPerInByte, b.Total.WrittenPerInByte)
+	row("stored/input byte", a.Total.StoredPerInByte, b.Total.StoredPerInByte)
 	for _, s := range a.Stages {
 		for _, o := range b.Stages {
 			if s.Stage == o.Stage {

@@ -33,6 +33,8 @@ type Options struct {
 	Pipeline pipeline.Config
 	// Broker describes the broker, for the header.
 	Broker string
+	// Preset names the settings, for the header.
+	Preset string
 	// Profiles is a directory for the run's cpu.pprof and allocs.pprof; "" writes none.
 	Profiles string
 	// Progress is told now and then what has been given.
@@ -50,33 +52,32 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	runtime.MemProfileRate = 64 << 10 //nolint:reassign // the documented way to set it
 	tel := telemetry.Quiet()
 	o.Pipeline.Ingest.Files, o.Pipeline.Ingest.Stdin = []string{"-"}, src
-	r := &run{o: o, src: src, tel: tel}
+	r := &run{o: o, src: src, tel: tel, broker: localBroker(o.Pipeline.Detect.Kafka.Brokers)}
 
 	before, err := allocProfile()
 	if err != nil {
 		return nil, err
 	}
-	allocs, cpu := heapAllocs(), processCPU()
+	u := &used{before: before}
+	allocs, cpu, broker := heapAllocs(), processCPU(), cpuOf(r.broker)
 	raw, err := cpuProfile(func() error { return r.drive(ctx) })
 	if err != nil {
 		return nil, err
 	}
-	cpuSeconds, allocBytes := processCPU()-cpu, heapAllocs()-allocs
+	u.cpu, u.allocs, u.broker = processCPU()-cpu, heapAllocs()-allocs, cpuOf(r.broker)-broker
 	if err := r.store(ctx); err != nil {
 		return nil, err
 	}
-	after, err := allocProfile()
-	if err != nil {
+	if u.after, err = allocProfile(); err != nil {
 		return nil, err
 	}
 	if err := o.keepProfiles(raw); err != nil {
 		return nil, err
 	}
-	shares, err := readProfile(raw, "cpu")
-	if err != nil {
+	if u.profile, err = readProfile(raw, "cpu"); err != nil {
 		return nil, err
 	}
-	return r.result(shares, before, after, cpuSeconds, allocBytes), nil
+	return r.result(u), nil
 }
 
 // run is one run under way.
@@ -84,12 +85,16 @@ type run struct {
 	o   Options
 	src *source
 	tel *telemetry.Telemetry
+	// broker is the process of a broker of its own on this machine, or 0.
+	broker int
 
 	began, ended time.Time
 	mu           sync.Mutex
 	delays       []time.Duration
 	alerts       int
 	stored       map[string]int64 // bytes on the brokers' disks, by topic
+
+	sessions, tables float64 // open at most, and what they took
 }
 
 func (r *run) drive(ctx context.Context) error {
@@ -131,6 +136,9 @@ func (r *run) watch(ctx context.Context) error {
 			return ctx.Err()
 		case <-t.C:
 		}
+		if n%10 == 0 {
+			r.sample()
+		}
 		if n%10 == 0 && r.o.Progress != nil {
 			given, _, first := r.src.progress()
 			r.o.Progress(given, float64(given)/time.Since(first).Seconds())
@@ -139,6 +147,19 @@ func (r *run) watch(ctx context.Context) error {
 			r.ended = time.Now()
 			return nil
 		}
+	}
+}
+
+// sample notes the largest number of open sessions and what they take.
+func (r *run) sample() {
+	sum := func(name string) (v float64) {
+		for _, m := range pipeline.Metrics(r.tel.Registry, name) {
+			v += m.GetGauge().GetValue()
+		}
+		return v
+	}
+	if n := sum("flowstitch_sessionize_open_sessions"); n > r.sessions {
+		r.sessions, r.tables = n, sum("flowstitch_sessionize_table_bytes")
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/services/detect/detector"
 	"github.com/flowstitch/flowstitch/services/ingest/ingester"
@@ -63,7 +64,7 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 
 // StageLabel is the profiler label by which the goroutines of the services can
 // be told apart in a CPU profile.
-const StageLabel = "stage"
+const StageLabel = stage.ProfileLabel
 
 // Finished reports whether everything that finite sources had to give has been
 // judged: the clock of every partition of the last stage stands at the end of time.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,18 @@ func RunSlots(ctx context.Context, cfg Config, outputs []string, factory SlotFac
 // Run works until ctx ends; then it hands its slots over in order, leaves the
 // group and returns nil. Topics must exist (EnsureTopics). A broker that is away
 // does not end it; configuration that can not work does.
-func (st *Stage) Run(ctx context.Context) error {
+//
+// Its goroutines carry the profiler label ProfileLabel, so that a CPU profile
+// tells the stages of one process apart.
+func (st *Stage) Run(ctx context.Context) (err error) {
+	pprof.Do(ctx, pprof.Labels(ProfileLabel, st.cfg.id()), func(ctx context.Context) { err = st.run(ctx) })
+	return err
+}
+
+// ProfileLabel is the profiler label of a stage: "ingest", "detect.combine".
+const ProfileLabel = "stage"
+
+func (st *Stage) run(ctx context.Context) error {
 	// Slots outlive ctx: they end in order first.
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
