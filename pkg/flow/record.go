@@ -163,7 +163,11 @@ func (r *Record) Attr(name string) string {
 }
 
 // Reset clears r for reuse and keeps the capacity of Attrs.
-func (r *Record) Reset() { *r = Record{Attrs: r.Attrs[:0]} }
+func (r *Record) Reset() {
+	attrs := r.Attrs[:0] // one literal would be built beside r and copied
+	*r = Record{}
+	r.Attrs = attrs
+}
 
 // Clone returns a copy that shares no memory with the decoder's input.
 func (r *Record) Clone() Record {

@@ -22,6 +22,7 @@ type column struct {
 	name string
 	// known is false for a name that is in no list of AWS's.
 	known bool
+	max   uint64 // of a number
 }
 
 // maxColumns bounds a layout: AWS has 54 fields, transit gateways 36.
@@ -72,6 +73,7 @@ func newFormat(list []string) (*Format, error) {
 }
 
 func (f *Format) add(c column, version uint8) {
+	c.max = numMax[c.op]
 	f.cols = append(f.cols, c)
 	f.strange = f.strange || !c.known
 	if c.op != opAttr {

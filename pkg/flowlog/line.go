@@ -2,6 +2,7 @@ package flowlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"unsafe"
 
@@ -59,18 +60,36 @@ type row struct {
 	seen uint32 // bit op: the field had a value
 	// num holds the numbers until settle puts them into rec: a store by index is
 	// cheaper than a jump for each.
-	num [opCount - opPackets]uint64
+	num [16]uint64
 }
 
 // parse reads the columns of line into w.rec, whose fields must be zero, and
 // returns how many trailing fields there were beyond the layout. It is one pass
 // over the bytes: numbers and IPv4 addresses are converted while their end is
-// looked for.
+// looked for. The three common kinds of value are read here, good ones at least,
+// and field takes the rest: a call for each value costs as much as its bytes (1.8
+// times a bare loop where this is 1.6).
 func (f *Format) parse(line []byte, w *row) (extra int, fail failure) {
 	i, n := 0, len(line)
 	for c := range f.cols {
 		for i < n && line[i] == ' ' {
 			i++
+		}
+		col := &f.cols[c]
+		if col.op >= opPackets {
+			v, j := uint64(0), i
+			if col.op.time() && n-i >= 8 {
+				v, j = eight((*[8]byte)(line[i:]), i)
+			}
+			for ; j < n && line[j]-'0' <= 9; j++ {
+				v = v*10 + uint64(line[j]-'0')
+			}
+			if uint(j-i-1) < maxDigits && v <= col.max && (j == n || line[j] == ' ') {
+				w.seen |= 1 << (col.op & 31)
+				w.num[(col.op-opPackets)&15] = v
+				i = j
+				continue
+			}
 		}
 		if i >= n {
 			return 0, failure{class: ClassFields, col: c, what: whatFewer}
@@ -79,9 +98,22 @@ func (f *Format) parse(line []byte, w *row) (extra int, fail failure) {
 			i++
 			continue
 		}
+		if p := text(w.rec, col.op); p != nil {
+			j := end(line, i)
+			w.seen |= 1 << (col.op & 31)
+			*p, i = unsafe.String(&line[i], j-i), j
+			continue
+		}
+		if p := address(w.rec, col.op); p != nil {
+			if j := ipv4(p, line, i); j > 0 {
+				w.seen |= 1 << (col.op & 31)
+				i = j
+				continue
+			}
+		}
 		var wh what
-		if i, wh = w.field(&f.cols[c], line, i); wh != whatNone {
-			return 0, failure{class: wh.class(), col: c, what: wh, op: f.cols[c].op}
+		if i, wh = w.field(col, line, i); wh != whatNone {
+			return 0, failure{class: wh.class(), col: c, what: wh, op: col.op}
 		}
 	}
 	w.settle()
@@ -91,22 +123,26 @@ func (f *Format) parse(line []byte, w *row) (extra int, fail failure) {
 	return extra, failure{}
 }
 
+// maxDigits is the length of the largest number that is read, 2^63-1.
+const maxDigits = 19
+
 // field reads one value that is not "-", starting at line[i], and returns where
 // it ends.
 func (w *row) field(c *column, line []byte, i int) (int, what) {
-	if c.op >= opPackets {
+	switch {
+	case c.op >= opPackets:
 		v, j := number(line, i)
 		if j == i || (j < len(line) && line[j] != ' ') {
 			return i, whatNotNumber
 		}
-		if v > numMax[c.op] || j-i > 19 {
+		if v > numMax[c.op] || j-i > maxDigits {
 			return i, whatTooBig
 		}
 		w.seen |= 1 << c.op
 		w.num[c.op-opPackets] = v
 		return j, whatNone
-	}
-	if p := address(w.rec, c.op); p != nil {
+	case c.op >= opSrcAddr && c.op <= opPktDst:
+		p := address(w.rec, c.op)
 		j := ipv4(p, line, i)
 		if j == 0 {
 			j = anyAddress(p, line, i)
@@ -124,10 +160,11 @@ func (w *row) field(c *column, line []byte, i int) (int, what) {
 
 // end returns the index of the space that ends the value at i.
 func end(line []byte, i int) int {
-	if j := bytes.IndexByte(line[i:], ' '); j >= 0 {
-		return i + j
+	j := bytes.IndexByte(line[i:], ' ')
+	if j < 0 {
+		return len(line)
 	}
-	return len(line)
+	return i + j
 }
 
 // number reads decimal digits from i. The value is only right for up to 19
@@ -141,6 +178,21 @@ func number(b []byte, i int) (v uint64, j int) {
 		v = v*10 + uint64(c)
 	}
 	return v, j
+}
+
+// eight reads the digits at b if they are eight, as a time has at least, and
+// returns how many bytes from i were read. It adds up pairs of digits, then
+// pairs of those, in one word: a third of what a loop takes.
+func eight(b *[8]byte, i int) (v uint64, j int) {
+	x := binary.LittleEndian.Uint64(b[:])
+	if ((x+0x4646464646464646)|(x-0x3030303030303030))&0x8080808080808080 != 0 {
+		return 0, i // not all are from 0x30 to 0x39
+	}
+	x &= 0x0f0f0f0f0f0f0f0f
+	x = x*10 + x>>8
+	const mask = 0x000000ff000000ff
+	x = (x&mask*(100+1000000<<32) + x>>16&mask*(1+10000<<32)) >> 32
+	return x & 0xffffffff, i + 8
 }
 
 // settle puts the numbers into the record.
@@ -219,7 +271,9 @@ func ipv4(p *flow.Addr, b []byte, i int) int {
 	if j--; j > 15 || q[j&15] != ' ' {
 		return 0
 	}
-	*p = flow.Addr{10: 0xff, 11: 0xff, 12: byte(quad >> 24), 13: byte(quad >> 16), 14: byte(quad >> 8), 15: byte(quad)}
+	// ::ffff:a.b.c.d, in two stores: a literal is built byte by byte and copied.
+	binary.BigEndian.PutUint64(p[:8], 0)
+	binary.BigEndian.PutUint64(p[8:], 0xffff<<32|uint64(quad))
 	return i + j
 }
 

@@ -48,6 +48,7 @@ func (d *Decoder) payload(s *source, data []byte) {
 
 // documents takes lines and JSON values in any mixture.
 func (d *Decoder) documents(s *source, data []byte) {
+	feeds := bytes.IndexByte(data, '\r') < 0 // so that not every line is searched for it
 	for len(data) > 0 {
 		data = skipBlank(data)
 		if len(data) > 0 && (data[0] == '{' || data[0] == '[') && s.depth < maxDepth {
@@ -55,7 +56,15 @@ func (d *Decoder) documents(s *source, data []byte) {
 			continue
 		}
 		var line []byte
-		line, data = next(data)
+		lf := -1
+		if feeds {
+			lf = bytes.IndexByte(data, '\n')
+		}
+		if lf >= 0 {
+			line, data = data[:lf], data[lf+1:]
+		} else {
+			line, data = next(data)
+		}
 		d.step(s)
 		d.line(s, line)
 	}

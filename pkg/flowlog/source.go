@@ -94,8 +94,10 @@ func (d *Decoder) try(s *source, f *Format, line []byte, extra bool) failure {
 	if !fail.ok() {
 		return fail
 	}
-	if fail = w.check(f, s.at, d.cfg.MaxInterval); !fail.ok() {
-		return fail
+	if !w.whole(d.cfg.MaxInterval) {
+		if fail = w.check(f, s.at, d.cfg.MaxInterval); !fail.ok() {
+			return fail
+		}
 	}
 	if n > 0 {
 		d.stats.Extra++
