@@ -139,7 +139,13 @@ func (s *sums) appendTo(to []*acc) []*acc {
 	for _, a := range s.named {
 		to = append(to, a)
 	}
-	slices.SortFunc(to[from:], func(a, b *acc) int { return a.key.entity.Compare(b.key.entity) })
+	slices.SortFunc(to[from:], func(a, b *acc) int {
+		x, y := &a.key.entity, &b.key.entity
+		if x.Kind == KindHost && y.Kind == KindHost && x.Scope == y.Scope { // without copying them
+			return compareAddr(&x.Addr, &y.Addr)
+		}
+		return x.Compare(*y)
+	})
 	return to
 }
 

@@ -46,6 +46,58 @@ func each(b []byte, do func(n num, v uint64, s []byte) error) error {
 	return nil
 }
 
+// fields walks over the fields of a message, as each does, without a call for
+// each of them.
+type fields struct {
+	rest []byte
+	n    num
+	v    uint64 // of a number
+	s    []byte // of bytes
+	bad  bool
+}
+
+func (f *fields) next() bool {
+	if len(f.rest) == 0 {
+		return false
+	}
+	if b := f.rest; len(b) > 1 && b[0]&0x87 == 0 && b[1] < 0x80 { // a small number of a field below 16
+		f.n, f.v, f.s, f.rest = num(b[0]>>3), uint64(b[1]), nil, b[2:]
+		return f.n != 0 || f.fail()
+	}
+	n, t, l := protowire.ConsumeTag(f.rest)
+	if l < 0 {
+		return f.fail()
+	}
+	f.rest, f.n, f.v, f.s = f.rest[l:], num(n), 0, nil
+	switch t {
+	case protowire.VarintType:
+		f.v, l = protowire.ConsumeVarint(f.rest)
+	case protowire.Fixed64Type:
+		f.v, l = protowire.ConsumeFixed64(f.rest)
+	case protowire.BytesType:
+		f.s, l = protowire.ConsumeBytes(f.rest)
+	default:
+		l = protowire.ConsumeFieldValue(n, t, f.rest)
+	}
+	if l < 0 {
+		return f.fail()
+	}
+	f.rest = f.rest[l:]
+	return true
+}
+
+func (f *fields) fail() bool {
+	f.bad, f.rest = true, nil
+	return false
+}
+
+func (f *fields) err() error {
+	if f.bad {
+		return ErrObservation
+	}
+	return nil
+}
+
 // ParseObservation reads what AppendObservation wrote; o shares no memory with b.
 func ParseObservation(b []byte, o *Observation) error {
 	return parseObservation(b, o, nil)
@@ -198,27 +250,31 @@ func (p *Part) parseFamily(b []byte, m *memory) error {
 	return nil
 }
 
-func parseRow(b []byte, r *Row, m *memory) error {
-	return each(b, func(n num, v uint64, s []byte) (err error) {
-		switch n {
+func parseRow(b []byte, r *Row, m *memory) (err error) {
+	f := fields{rest: b}
+	for err == nil && f.next() {
+		switch f.n {
 		case 1:
-			r.Key.Peer, err = parseAddr(s)
+			r.Key.Peer, err = parseAddr(f.s)
 		case 2:
-			r.Key.Port = uint16(v)
+			r.Key.Port = uint16(f.v)
 		case 3:
-			r.Key.Protocol = uint8(v)
+			r.Key.Protocol = uint8(f.v)
 		case 4:
-			err = parseCounts(s, &r.Counts)
+			err = parseCounts(f.s, &r.Counts)
 		case 5, 6, 7:
-			err = parseDetails(n, s, r.details(m))
+			err = parseDetails(f.n, f.s, r.details(m))
 		case 8:
 			r.HasRef = true
-			err = parseRef(s, &r.Ref)
+			err = parseRef(f.s, &r.Ref)
 		case 9:
-			r.Ours = v != 0
+			r.Ours = f.v != 0
 		}
+	}
+	if err != nil {
 		return err
-	})
+	}
+	return f.err()
 }
 
 func parseDetails(n num, s []byte, d *details) (err error) {
@@ -259,49 +315,51 @@ func parseBeats(b []byte, out []Beat) ([]Beat, error) {
 func parseCounts(b []byte, c *Counts) error {
 	plain := [...]*int64{&c.Sessions, &c.Answered, &c.Failed, &c.Rejected, &c.Bare, &c.Errors, &c.Halfopen}
 	signed := [...]*int64{&c.PacketsOut, &c.BytesOut, &c.PacketsIn, &c.BytesIn}
-	return each(b, func(n num, v uint64, _ []byte) error {
+	f := fields{rest: b}
+	for f.next() {
 		switch {
-		case n <= 7:
-			*plain[n-1] = int64(v)
-		case n <= 11:
-			*signed[n-8] = protowire.DecodeZigZag(v)
-		case n == 12:
-			c.First = flow.Time(protowire.DecodeZigZag(v))
-		case n == 13:
-			c.Last = flow.Time(protowire.DecodeZigZag(v))
+		case f.n <= 7:
+			*plain[f.n-1] = int64(f.v)
+		case f.n <= 11:
+			*signed[f.n-8] = protowire.DecodeZigZag(f.v)
+		case f.n == 12:
+			c.First = flow.Time(protowire.DecodeZigZag(f.v))
+		case f.n == 13:
+			c.Last = flow.Time(protowire.DecodeZigZag(f.v))
 		}
-		return nil
-	})
+	}
+	return f.err()
 }
 
 func parseRef(b []byte, r *Ref) error {
 	signed := [...]*int64{&r.PacketsOut, &r.BytesOut, &r.PacketsIn, &r.BytesIn, &r.RejectedOut}
-	return each(b, func(n num, v uint64, s []byte) error {
-		switch n {
+	f := fields{rest: b}
+	for f.next() {
+		switch f.n {
 		case 1:
-			r.Partition = int32(v)
+			r.Partition = int32(f.v)
 		case 2:
-			r.Offset = int64(v)
+			r.Offset = int64(f.v)
 		case 3:
-			if len(s) != len(r.Session) {
-				return fmt.Errorf("%w: a session id of %d bytes", ErrObservation, len(s))
+			if len(f.s) != len(r.Session) {
+				return fmt.Errorf("%w: a session id of %d bytes", ErrObservation, len(f.s))
 			}
-			r.Session = session.ID(s)
+			r.Session = session.ID(f.s)
 		case 4:
-			r.Client = uint16(v)
+			r.Client = uint16(f.v)
 		case 5:
-			r.Server = uint16(v)
+			r.Server = uint16(f.v)
 		case 12:
-			r.First = flow.Time(protowire.DecodeZigZag(v))
+			r.First = flow.Time(protowire.DecodeZigZag(f.v))
 		case 13:
-			r.Last = flow.Time(protowire.DecodeZigZag(v))
+			r.Last = flow.Time(protowire.DecodeZigZag(f.v))
 		case 14, 15, 16, 17, 18:
-			*signed[n-14] = protowire.DecodeZigZag(v)
+			*signed[f.n-14] = protowire.DecodeZigZag(f.v)
 		default:
-			parseRefSmall(r, n, v)
+			parseRefSmall(r, f.n, f.v)
 		}
-		return nil
-	})
+	}
+	return f.err()
 }
 
 func parseRefSmall(r *Ref, n num, v uint64) {

@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"strconv"
@@ -44,8 +43,8 @@ func Service(scope uint16, protocol uint8, port uint16) Entity {
 // Compare orders entities, by kind first.
 func (e Entity) Compare(o Entity) int {
 	if e.Kind == o.Kind && e.Scope == o.Scope && e.Protocol == o.Protocol && e.Port == o.Port {
-		if c := bytes.Compare(e.Addr[:], o.Addr[:]); c != 0 { // the usual difference
-			return c
+		if e.Addr != o.Addr { // the usual difference
+			return compareAddr(&e.Addr, &o.Addr)
 		}
 		return strings.Compare(e.Name, o.Name)
 	}

@@ -1,6 +1,9 @@
 package detect
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // memory hands out parts, sets, rows and their lists, and takes them back when
 // a pane is over: in steady state a combiner or evaluator allocates nothing. A
@@ -8,9 +11,11 @@ import "math/bits"
 type memory struct {
 	parts []*Part
 	sets  []*RowSet
-	rows  []*Row
+	rows  *Row  // linked by next
 	fresh []Row // never used yet
+	waits int   // how many rows are linked
 	lists []*details
+	index []rowIndex            // large ones
 	slots [slotClasses][][]*Row // by the binary logarithm of their capacity
 }
 
@@ -47,9 +52,9 @@ func (m *memory) row(k RowKey) *Row {
 	if m == nil {
 		return &Row{Key: k}
 	}
-	if len(m.rows) > 0 {
-		r := pop(&m.rows)
-		r.Key = k
+	if r := m.rows; r != nil {
+		m.rows, r.next, r.Key = r.next, nil, k
+		m.waits--
 		return r
 	}
 	if len(m.fresh) == 0 {
@@ -79,7 +84,7 @@ func pop[T any](list *[]*T) *T {
 
 // drop takes back a row and its lists; nil is none.
 func (m *memory) drop(r *Row) {
-	if m == nil || r == nil || len(m.rows) >= keepRows {
+	if m == nil || r == nil || m.waits >= keepRows {
 		return
 	}
 	if d := r.more; d != nil {
@@ -88,8 +93,9 @@ func (m *memory) drop(r *Row) {
 		d.hasSet, d.beats = false, d.beats[:0]
 		m.lists = append(m.lists, d)
 	}
-	*r = Row{}
-	m.rows = append(m.rows, r)
+	*r = Row{next: m.rows}
+	m.rows = r
+	m.waits++
 }
 
 // free takes back a part that nothing refers to any more; nil is none.
@@ -116,11 +122,40 @@ func (m *memory) freeSet(s *RowSet) {
 	for _, r := range s.rows {
 		m.drop(r)
 	}
-	m.give(s.rows)
+	rows, index := s.rows[:0], s.index
+	if cap(rows) > smallSet { // a set of a busy server is not to be kept for a client's
+		m.give(rows)
+		rows = nil
+	}
+	if cap(index) > 4*smallSet {
+		m.index = append(m.index, index)
+		index = nil
+	}
+	clear(s.rows)
 	if len(m.sets) < keepParts {
-		*s = RowSet{mem: m, index: s.index[:0]}
+		*s = RowSet{mem: m, rows: rows, index: index}
 		m.sets = append(m.sets, s)
 	}
+}
+
+// smallSet is up to how many rows a set that waits for reuse keeps its room.
+const smallSet = 16
+
+// table returns an index of a size or more, for the given one.
+func (m *memory) table(old rowIndex, size int) rowIndex {
+	if m == nil {
+		return make(rowIndex, size)
+	}
+	if cap(old) > 4*smallSet {
+		m.index = append(m.index, old)
+	}
+	for i := len(m.index) - 1; i >= max(0, len(m.index)-8); i-- {
+		if x := m.index[i]; cap(x) >= size {
+			m.index = slices.Delete(m.index, i, i+1)
+			return x
+		}
+	}
+	return make(rowIndex, size)
 }
 
 // grow returns room for twice the rows, with the given ones moved there.
@@ -147,6 +182,6 @@ func (m *memory) give(rows []*Row) {
 		return
 	}
 	class := bits.Len(uint(c)) - 1
-	clear(rows)
+	clear(rows[:c])
 	m.slots[class] = append(m.slots[class], rows[:0])
 }

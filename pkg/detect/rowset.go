@@ -18,14 +18,15 @@ const maxRows = 512
 type RowSet struct {
 	rows      []*Row
 	index     rowIndex // of the rows, if indexed
-	indexed   bool     // the set is large
-	sorted    bool     // rows are in the order of their keys
-	threshold uint64   // rows with a hash at or above it were dropped; 0 or MaxUint64: none was
-	mem       *memory  // where rows come from; nil: the heap
+	indexed   bool
+	sorted    bool    // rows are in the order of their keys
+	threshold uint64  // rows with a hash at or above it were dropped; 0 or MaxUint64: none was
+	mem       *memory // where rows come from; nil: the heap
 }
 
-// indexFrom is the size from which an index finds rows faster than a walk.
-const indexFrom = 12
+// indexFrom is the size from which an index finds rows faster than a walk, which
+// waits for the memory of each row.
+const indexFrom = 3
 
 // Len is how many rows are kept.
 func (s *RowSet) Len() int {
@@ -94,8 +95,12 @@ func (s *RowSet) add(r *Row) {
 		s.rows = s.mem.grow(s.rows)
 	}
 	s.rows = append(s.rows, r)
-	if s.indexed {
-		s.index.put(s.rows, n)
+	switch {
+	case !s.indexed:
+	case 2*(n+1) > len(s.index):
+		s.refill(2 * n)
+	default:
+		s.index.enter(r.Key.hash(), n)
 	}
 }
 
@@ -122,10 +127,7 @@ func (s *RowSet) reindex() {
 	if s.indexed = len(s.rows) > indexFrom; !s.indexed {
 		return
 	}
-	s.index.reset(len(s.rows))
-	for i := range s.rows {
-		s.index.put(s.rows, i)
-	}
+	s.refill(len(s.rows))
 }
 
 // trim keeps the maxRows rows with the smallest hashes and lowers the threshold
@@ -183,53 +185,56 @@ func (s *RowSet) merge(o *RowSet) {
 	}
 }
 
-// rowIndex is a hash table of positions in a slice of rows: open addressing,
-// linear probing, at most half full. A Go map of the keys takes ten times the
-// room and twice the time.
-type rowIndex []uint16 // position + 1; 0 is free
-
-// reset makes the table empty and fit for n rows and more.
-func (x *rowIndex) reset(n int) {
-	size := 32
+// refill makes the index of all rows, with room for n.
+func (s *RowSet) refill(n int) {
+	size := minIndex
 	for size < 2*(n+1) {
 		size *= 2
 	}
-	if cap(*x) < size {
-		*x = make(rowIndex, size)
-		return
+	if cap(s.index) < size {
+		s.index = s.mem.table(s.index, size)
 	}
-	*x = (*x)[:size]
-	clear(*x)
+	s.index = s.index[:size]
+	clear(s.index)
+	for i, r := range s.rows {
+		s.index.enter(r.Key.hash(), i)
+	}
 }
 
-// slot is where a key belongs; the size is a power of two.
-func (x rowIndex) slot(k RowKey) int { return int(k.hash() & uint64(len(x)-1)) }
+// minIndex is the smallest index: one line of a processor's cache.
+const minIndex = 32
+
+// rowIndex is a hash table of positions in a slice of rows: open addressing,
+// linear probing, at most half full, its size a power of two. A slot holds a
+// position + 1 in its lower bits, 0 if it is free, and some bits of the hash
+// above, so that hardly any row is touched in vain. A Go map of the keys takes
+// ten times the room.
+type rowIndex []uint16
+
+// positionBits of a slot hold up to 2*maxRows.
+const positionBits = 11
+
+func tagOf(hash uint64) uint16 { return uint16(hash>>(64-16)) &^ (1<<positionBits - 1) }
 
 func (x rowIndex) find(rows []*Row, k RowKey) *Row {
-	for i := x.slot(k); x[i] != 0; {
-		if r := rows[x[i]-1]; r.Key == k {
+	h := k.hash()
+	tag, mask := tagOf(h), len(x)-1
+	for i := int(h) & mask; x[i] != 0; i = (i + 1) & mask {
+		if x[i]&^(1<<positionBits-1) != tag {
+			continue
+		}
+		if r := rows[x[i]&(1<<positionBits-1)-1]; r.Key == k {
 			return r
 		}
-		i = (i + 1) & (len(x) - 1)
 	}
 	return nil
 }
 
-// put enters the row at position n, and makes the table larger if need be.
-func (x *rowIndex) put(rows []*Row, n int) {
-	if 2*(n+1) > len(*x) {
-		x.reset(2 * n)
-		for i := range n {
-			x.enter(rows[i].Key, i)
-		}
-	}
-	x.enter(rows[n].Key, n)
-}
-
-func (x rowIndex) enter(k RowKey, n int) {
-	i := x.slot(k)
+func (x rowIndex) enter(h uint64, n int) {
+	mask := len(x) - 1
+	i := int(h) & mask
 	for x[i] != 0 {
-		i = (i + 1) & (len(x) - 1)
+		i = (i + 1) & mask
 	}
-	x[i] = uint16(n + 1)
+	x[i] = tagOf(h) | uint16(n+1)
 }
