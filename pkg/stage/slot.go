@@ -42,6 +42,7 @@ const (
 // run works the slot until it is told to stop (in order) or ctx ends (at once).
 func (s *slot) run(ctx context.Context) {
 	defer close(s.done)
+	<-s.st.joining
 	log := s.st.log.With("slot", s.n)
 	pause := firstPause
 	for ctx.Err() == nil {

@@ -34,6 +34,7 @@ type Stage struct {
 	in        inputs
 	input     string // logical, "" for a source that is not Kafka
 	group     *kgo.Client
+	joining   chan struct{} // closed once group is set: it may assign before NewClient returns
 	restoring chan struct{}
 	pools     *fetchPools
 	watch     *brokerWatch
@@ -57,6 +58,7 @@ func NewSlots(cfg Config, outputs []string, factory SlotFactory) (*Stage, error)
 		cfg: cfg, outputs: outputs, factory: factory, names: names,
 		slots: names.Name(cfg.SlotsTopic()), ledger: names.Name(cfg.LedgerTopic()),
 		log:       cfg.Telemetry.Log.With("stage", cfg.id()),
+		joining:   make(chan struct{}),
 		restoring: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		owned:     map[int]*slot{},
 		pools:     new(fetchPools),
@@ -80,7 +82,7 @@ func RunSlots(ctx context.Context, cfg Config, outputs []string, factory SlotFac
 
 // Run works until ctx ends; then it hands its slots over in order, leaves the
 // group and returns nil. Topics must exist (EnsureTopics). A broker that is away
-// does not end it; configuration that can not work does.
+// does not end it; configuration that can not work does. A Stage runs once.
 //
 // Its goroutines carry the profiler label ProfileLabel, so that a CPU profile
 // tells the stages of one process apart.
@@ -163,6 +165,7 @@ func (st *Stage) connect(ctx, hard context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stage: client options: %w", err)
 	}
+	close(st.joining)
 	return nil
 }
 
