@@ -194,9 +194,12 @@ func (f *flows) check(t *testing.T, d *kinesistest.Driver) {
 
 func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
 
-// TestKillsBetweenProduceAndCommit kills ingest pods with kill -9 while a
-// stream is fed and resharded; another pod is there all the time but the last.
+// TestKillsBetweenProduceAndCommit kills ingest pods with kill -9 while a stream
+// of aggregates over 16 shards is fed, throttled and resharded: while the pod runs,
+// while it is away, and twice in a row while it is away. Now and then another pod
+// joins and leaves in order.
 func TestKillsBetweenProduceAndCommit(t *testing.T) {
+	t.Parallel()
 	kills := 2
 	if long() {
 		kills = 50
@@ -204,31 +207,54 @@ func TestKillsBetweenProduceAndCommit(t *testing.T) {
 	c := kafkatest.Start(t)
 	prefix := kafkatest.Prefix(t)
 	srv := kinesistest.Start(t)
+	throttler := kinesistest.Throttle(t, srv.URL, 5)
 	d := kinesistest.NewDriver(t, srv.URL, "vpc", 40, line)
 	d.KPL = true
 	d.Create(16)
 	f := readFlows(t, c, prefix)
-	victim := startPod(t, c, prefix, srv.URL)
-	for i := range kills {
-		d.Feed(600)
-		switch i % 3 {
-		case 0:
+	victim := startPod(t, c, prefix, throttler.URL)
+	var other *child
+	reshards := 0
+	reshard := func(i int) {
+		reshards++
+		if i%2 == 0 {
 			d.Split(i % 16)
-		case 1:
+		} else {
 			d.Merge(i % 15)
 		}
-		f.until(t, d.Total()-500, 60*time.Second) // it is at work: somewhere between a produce and a commit
+	}
+	for i := range kills {
+		d.Feed(600)
+		reshard(i)
+		f.until(t, d.Total()-500, 120*time.Second) // it is at work: somewhere between a produce and a commit
 		victim.kill()
 		d.Feed(100)
-		victim = startPod(t, c, prefix, srv.URL)
+		if i%2 == 1 {
+			for n := range 4 { // a split and a merge of what came of it, twice
+				reshard(i + n)
+				d.Feed(50)
+			}
+		}
+		victim = startPod(t, c, prefix, throttler.URL)
+		switch i % 10 {
+		case 0:
+			other = startPod(t, c, prefix, throttler.URL)
+		case 1:
+			other.leave(t)
+		}
 	}
 	d.Feed(100)
 	f.check(t, d)
-	t.Logf("%d kills, %d records put, %d came out, broker %s", kills, d.Total(), f.n, c)
+	if throttler.Refused() == 0 {
+		t.Error("no read was throttled")
+	}
+	t.Logf("%d kills, %d reshards, %d reads throttled, %d records put in %d Kinesis records, %d came out, broker %s",
+		kills, reshards, throttler.Refused(), d.Total(), d.Records, f.n, c)
 }
 
 // TestSecondPodJoinsAndLeaves hands slots over in order and by force.
 func TestSecondPodJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
 	c := kafkatest.Start(t)
 	prefix := kafkatest.Prefix(t)
 	srv := kinesistest.Start(t)
@@ -254,6 +280,7 @@ func TestSecondPodJoinsAndLeaves(t *testing.T) {
 // before it starts and a broken aggregate, none of which may touch the clock;
 // one from 1970 is a flow.
 func TestBadRecordsAreRejectedWithTheirBytes(t *testing.T) {
+	t.Parallel()
 	c := kafkatest.Start(t)
 	prefix := kafkatest.Prefix(t)
 	srv := kinesistest.Start(t)

@@ -32,13 +32,18 @@ func learner(t *testing.T) *kinesisFeed {
 }
 
 // ownFormat returns n lines of a layout that no document shows: one alone does
-// not tell which number is which.
+// not tell which number is which, nor who sent. Requests and replies with their
+// flags and directions prove that together.
 func ownFormat(n int) []byte {
 	var b []byte
 	for i := range n {
 		start := 1_700_000_000 + i
-		b = fmt.Appendf(b, "eni-0a1b2c3d4e5f60718 10.0.0.%d 203.0.113.%d %d 443 6 %d %d %d %d ACCEPT OK\n",
-			i%5+1, i%50+1, 40000+i*7, i%500+1, (i%500+1)*1400, start, start+20+i%30)
+		src, dst, sport, dport, flags, way := "10.0.0.1", fmt.Sprintf("203.0.113.%d", i/2%50+1), 40000+i/2*7, 443, 2, "egress"
+		if i%2 == 1 {
+			src, dst, sport, dport, flags, way = dst, src, dport, sport, 18, "ingress"
+		}
+		b = fmt.Appendf(b, "eni-0a1b2c3d4e5f60718 %s %s %d %d 6 %d %d %d %d ACCEPT OK %d %s\n",
+			src, dst, sport, dport, i%500+1, (i%500+1)*1400, start, start+20+i%30, flags, way)
 	}
 	return b
 }
