@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,13 +52,13 @@ Examples:
 
 // queryFlags are the flags of query.
 type queryFlags struct {
-	source                               sourceFlags
-	of, filter, order, format, out       string
-	groupBy, fields                      listFlag
-	sum, distinct, low, high, quantile   listFlag
-	count, ascending, chart, provisional bool
-	top                                  int
-	every, compare                       time.Duration
+	source                         sourceFlags
+	of, filter, order, format, out string
+	groupBy, fields                listFlag
+	aggregates                     []string // in the order in which they were asked for
+	ascending, chart, provisional  bool
+	top                            int
+	every, compare                 time.Duration
 }
 
 func (q *queryFlags) register(fs *flag.FlagSet) {
@@ -65,12 +66,17 @@ func (q *queryFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&q.of, "of", "sessions", "sessions or flows")
 	fs.StringVar(&q.filter, "filter", "", "CEL `expression`; empty matches everything")
 	fs.Var(&q.groupBy, "group-by", "`fields` to group by, such as client,server_port; client/24 is its network")
-	fs.BoolVar(&q.count, "count", false, "count them")
-	fs.Var(&q.sum, "sum", "`fields` to sum up")
-	fs.Var(&q.distinct, "distinct", "`fields` whose different values to count")
-	fs.Var(&q.low, "min", "`fields` whose smallest value to show")
-	fs.Var(&q.high, "max", "`fields` whose largest value to show")
-	fs.Var(&q.quantile, "quantile", "`field:q` pairs, such as duration:0.95")
+	fs.BoolFunc("count", "count them", func(s string) error {
+		if s == "true" {
+			q.aggregates = append(q.aggregates, "count")
+		}
+		return nil
+	})
+	q.aggregate(fs, "sum", "`fields` to sum up")
+	q.aggregate(fs, "distinct", "`fields` whose different values to count")
+	q.aggregate(fs, "min", "`fields` whose smallest value to show")
+	q.aggregate(fs, "max", "`fields` whose largest value to show")
+	fs.Func("quantile", "`field:q` pairs, such as duration:0.95", q.quantile)
 	fs.DurationVar(&q.every, "every", 0, "time buckets of this `duration`, such as 1h")
 	fs.DurationVar(&q.compare, "compare", 0, "compare with the same range this `duration` earlier")
 	fs.Var(&q.fields, "select", "`fields` of a list")
@@ -83,12 +89,39 @@ func (q *queryFlags) register(fs *flag.FlagSet) {
 	fs.BoolVar(&q.provisional, "provisional", false, "also sessions that so far are known by provisional updates only")
 }
 
+// aggregate registers an aggregate of fields.
+func (q *queryFlags) aggregate(fs *flag.FlagSet, name, usage string) {
+	fs.Func(name, usage, func(s string) error {
+		for f := range strings.SplitSeq(s, ",") {
+			q.aggregates = append(q.aggregates, name+"("+strings.TrimSpace(f)+")")
+		}
+		return nil
+	})
+}
+
+// quantile makes "duration:0.95" the aggregate p95(duration).
+func (q *queryFlags) quantile(s string) error {
+	for p := range strings.SplitSeq(s, ",") {
+		f, v, ok := strings.Cut(strings.TrimSpace(p), ":")
+		if n, err := strconv.ParseFloat(v, 64); !ok || err != nil || !strings.HasPrefix(v, "0.") || n <= 0 {
+			return fmt.Errorf("%q is not field:q with q between 0 and 1, such as duration:0.95", p)
+		}
+		digits := (v[2:] + "0")[:max(2, len(v)-2)]
+		name := "p" + digits[:2]
+		if len(digits) > 2 {
+			name += "." + digits[2:]
+		}
+		q.aggregates = append(q.aggregates, name+"("+f+")")
+	}
+	return nil
+}
+
 // listLimit bounds a list that nobody bounded: what a person reads.
 const listLimit = 1000
 
 func (q *queryFlags) spec(now time.Time) (s query.Spec, err error) {
 	s = query.Spec{
-		Filter: q.filter, Select: q.fields, GroupBy: q.groupBy, Every: q.every,
+		Filter: q.filter, Select: q.fields, GroupBy: q.groupBy, Every: q.every, Aggregates: q.aggregates,
 		Compare: q.compare, OrderBy: q.order, Ascending: q.ascending, Top: q.top,
 	}
 	if s.From, s.To, err = q.source.span(now); err != nil {
@@ -99,29 +132,6 @@ func (q *queryFlags) spec(now time.Time) (s query.Spec, err error) {
 	}
 	if q.compare != 0 && s.To == 0 {
 		s.To = flow.Time(now.Unix())
-	}
-	if q.count {
-		s.Aggregates = append(s.Aggregates, "count")
-	}
-	for _, a := range []struct {
-		name   string
-		fields listFlag
-	}{{"sum", q.sum}, {"distinct", q.distinct}, {"min", q.low}, {"max", q.high}} {
-		for _, f := range a.fields {
-			s.Aggregates = append(s.Aggregates, a.name+"("+f+")")
-		}
-	}
-	for _, p := range q.quantile {
-		f, v, ok := strings.Cut(p, ":")
-		if !ok || !strings.HasPrefix(v, "0.") || len(v) < 3 {
-			return s, usagef("-quantile: %q is not field:q with q between 0 and 1, such as duration:0.95", p)
-		}
-		digits := (v[2:] + "0")[:max(2, len(v)-2)]
-		name := "p" + digits[:2]
-		if len(digits) > 2 {
-			name += "." + digits[2:]
-		}
-		s.Aggregates = append(s.Aggregates, name+"("+f+")")
 	}
 	if s.Top == 0 && len(s.GroupBy)+len(s.Aggregates) == 0 && s.Every == 0 && q.format == "table" {
 		s.Top = listLimit

@@ -72,7 +72,10 @@ func (f *Files) Run(ctx context.Context, sink Sink) error {
 		}
 	})
 	cancel()
-	for _, r := range readers { // readers stop at once and leave their channel closed
+	for _, r := range readers { // they stop at once and leave their channel closed
+		if r.path == "-" {
+			continue // nobody can end a read of a terminal or a pipe that says nothing
+		}
 		for range r.out {
 		}
 	}
@@ -115,7 +118,7 @@ func (f *Files) read(ctx context.Context, r *fileReader, done *counter) {
 	if file, ok := in.(*os.File); ok && isParquet(file) {
 		st, err := file.Stat()
 		if err == nil {
-			err = d.Parquet(file, st.Size(), flow.Origin{Source: r.path}, s)
+			err = d.Parquet(&stoppable{file, ctx}, st.Size(), flow.Origin{Source: r.path}, s)
 		}
 		r.err = err
 	} else {
@@ -125,6 +128,20 @@ func (f *Files) read(ctx context.Context, r *fileReader, done *counter) {
 	if r.err != nil {
 		r.err = fmt.Errorf("%s: %w", r.path, r.err)
 	}
+}
+
+// stoppable is a file that can not be read any more once its context ends.
+type stoppable struct {
+	file io.ReaderAt
+	ctx  context.Context
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *stoppable) ReadAt(b []byte, off int64) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.file.ReadAt(b, off)
 }
 
 func isParquet(f *os.File) bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -275,6 +276,16 @@ func TestFilesStop(t *testing.T) {
 	cancel()
 	if err := (&Files{Paths: []string{path}, Sessions: true}).Run(ctx, NewFolder(e)); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	silent, say := io.Pipe()
+	defer say.Close()
+	go func() {
+		_, _ = say.Write([]byte("2 123456789012 eni-1 10.0.0.1 203.0.113.1 20000 443 6 5 100 1772323200 1772323201 ACCEPT OK\n"))
+		cancel()
+	}()
+	if err := (&Files{Paths: []string{"-"}, Stdin: silent, Sessions: true}).Run(ctx, NewFolder(e)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled while standard input is silent: %v", err)
 	}
 	if err := (&Files{Paths: []string{path + ".gone"}}).Run(context.Background(), NewFolder(e)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
