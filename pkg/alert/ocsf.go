@@ -228,7 +228,7 @@ func ocsfResources(a *Alert) []ocsfResource {
 	if entity.RoleID == RoleUnknown {
 		entity.Role = ""
 	}
-	if a.Context.cloud() {
+	if a.Entity.Ours { // of a stranger the cloud says where it was seen
 		entity.Region = a.Context.Region
 	}
 	if a.Entity.Addr.IsValid() {

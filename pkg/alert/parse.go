@@ -68,12 +68,14 @@ func (f *ocsfFinding) alert() (*Alert, error) {
 		}
 		if i == 0 {
 			a.Context.place(d)
-			a.Context.Region = r.Region
 			continue
 		}
 		p := Peer{Ours: d.Ours, Sessions: d.Sessions, Bytes: d.Bytes, Note: d.Note}
 		p.Addr, _ = flow.ParseAddr(r.UID) // stays none: our own encoding of none
 		a.Peers = append(a.Peers, p)
+	}
+	if f.Cloud != nil {
+		a.Context.Region = f.Cloud.Region
 	}
 	if f.Cloud != nil && f.Cloud.Account != nil {
 		a.Context.AccountID = f.Cloud.Account.UID

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/flowstitch/flowstitch/internal/alerttest"
+	"github.com/flowstitch/flowstitch/internal/alerttest/encoded"
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
@@ -251,6 +251,7 @@ func TestScenarios(t *testing.T) {
 				valid(t, p.said)
 				p = newPipe(t, &set, 3, 2)
 				p.run(w.apply(s.silent(w)))
+				valid(t, p.said)
 				if got := p.fired(s.detector); len(got) > 0 {
 					t.Errorf("the look-alike fires: %s", got[0].Sentence)
 				}
@@ -259,20 +260,14 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// validator returns a function that holds every statement against the strict
-// OCSF schema and the ECS field table.
+// validator returns a function that holds every statement against the standards
+// in every form: OCSF 1.8, 1.5 and 1.1, and ECS.
 func validator(t *testing.T) func(*testing.T, []alert.Alert) {
-	ocsf, ecs := alerttest.OCSF(t), alerttest.ECS(t)
+	valid := encoded.Validator(t)
 	return func(t *testing.T, said []alert.Alert) {
 		for i := range said {
-			for format, check := range map[alert.Format]func([]byte) error{alert.OCSF: ocsf, alert.ECS: ecs} {
-				b, err := alert.NewEncoder(alert.Options{Format: format}).Append(nil, &said[i])
-				if err == nil {
-					err = check(b)
-				}
-				if err != nil {
-					t.Errorf("%s: %s: %v", said[i].Detector.ID, said[i].Sentence, err)
-				}
+			if err := valid(&said[i]); err != nil {
+				t.Errorf("%s: %v", said[i].Sentence, err)
 			}
 		}
 	}

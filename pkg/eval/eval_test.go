@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flowstitch/flowstitch/internal/alerttest"
+	"github.com/flowstitch/flowstitch/internal/alerttest/encoded"
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -43,13 +43,13 @@ func TestEvaluation(t *testing.T) {
 	if os.Getenv("FLOWSTITCH_EVAL_WRITE") == "1" {
 		write(t, results)
 	}
-	ocsf, ecs := alerttest.OCSF(t), alerttest.ECS(t)
+	valid := encoded.Validator(t)
 	for i := range results {
 		r := &results[i]
 		for j := range r.Scores {
 			checkScore(t, r, &r.Scores[j])
 		}
-		validate(t, r, ocsf, ecs)
+		validate(t, r.Name, r.Pipeline.Statements, valid)
 		if strings.HasPrefix(r.Name, "cic2017_tue") || strings.HasPrefix(r.Name, "zeek_sshguess") {
 			checkGuessing(t, r)
 			checkTime(t, r)
@@ -154,26 +154,20 @@ func write(t *testing.T, results []Result) {
 	writeSection(t, marker, Table(results)+"\n"+Slow(results)+"\n"+Volumes(results))
 }
 
-// validate holds every statement against the strict OCSF schema and the ECS
-// field table; of a roll-up that is said hundreds of times, the last one.
-func validate(t *testing.T, r *Result, ocsf, ecs func([]byte) error) {
+// validate holds every statement against the standards in every form; of a
+// roll-up that is said hundreds of times, the last one.
+func validate(t *testing.T, name string, said []Statement, valid func(*alert.Alert) error) {
 	last := map[alert.UID]int{}
-	for i := range r.Pipeline.Statements {
-		last[r.Pipeline.Statements[i].UID] = i
+	for i := range said {
+		last[said[i].UID] = i
 	}
-	for i := range r.Pipeline.Statements {
-		s := &r.Pipeline.Statements[i]
+	for i := range said {
+		s := &said[i]
 		if len(s.Peers) > 100 && last[s.UID] != i {
 			continue
 		}
-		for format, check := range map[alert.Format]func([]byte) error{alert.OCSF: ocsf, alert.ECS: ecs} {
-			b, err := alert.NewEncoder(alert.Options{Format: format}).Append(nil, &s.Alert)
-			if err == nil {
-				err = check(b)
-			}
-			if err != nil {
-				t.Errorf("%s: %s: %v", r.Name, s.Sentence, err)
-			}
+		if err := valid(&s.Alert); err != nil {
+			t.Errorf("%s: %s: %v", name, s.Sentence, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flowstitch/flowstitch/internal/alerttest/encoded"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 )
 
@@ -23,7 +24,7 @@ func TestGenerated(t *testing.T) {
 	if write {
 		seeds = allSeeds
 	}
-	set := detect.DefaultSettings()
+	set, valid := detect.DefaultSettings(), encoded.Validator(t)
 	var quiet, attacked tally
 	for seed := 1; seed <= seeds; seed++ {
 		for _, attacks := range []bool{false, true} {
@@ -32,6 +33,7 @@ func TestGenerated(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Log(g.Row())
+			validate(t, g.Row(), g.Pipeline.Statements, valid)
 			for _, s := range g.False {
 				t.Logf("false: %s %s: %s", s.Severity, s.Detector.ID, s.Sentence)
 			}
