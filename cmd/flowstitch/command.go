@@ -81,7 +81,11 @@ func report(e *env, name string, err error) int {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &u):
-		fmt.Fprintf(e.stderr, "flowstitch %s: %v; see flowstitch %s -help\n", name, err, name)
+		join := "; "
+		if strings.Contains(err.Error(), "\n") { // the last line marks a column
+			join = "\n"
+		}
+		fmt.Fprintf(e.stderr, "flowstitch %s: %v%ssee flowstitch %s -help\n", name, err, join, name)
 		return 2
 	}
 	fmt.Fprintf(e.stderr, "flowstitch %s: %v\n", name, err)

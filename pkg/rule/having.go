@@ -185,6 +185,11 @@ func (c *havingCompiler) number(e celast.Expr) term {
 		if e.AsIdent() == "count" {
 			return c.aggregateTerm(e, aggCount, nil)
 		}
+		if name := e.AsIdent(); c.lang.schema.byName[name] == nil {
+			near := append(nearest(name, havingNames), c.lang.schema.Nearest(name)...)
+			c.fail(e, near[:min(len(near), 3)], "there is no number %q", name)
+			return constant(0)
+		}
 		c.fail(e, nil, "%q is not a number here: write sum(%s), min(%s), max(%s) or distinct(%s)", e.AsIdent(), e.AsIdent(), e.AsIdent(), e.AsIdent(), e.AsIdent())
 		return constant(0)
 	case celast.CallKind:
@@ -194,6 +199,9 @@ func (c *havingCompiler) number(e celast.Expr) term {
 	c.fail(e, nil, "not a number")
 	return constant(0)
 }
+
+// havingNames are the names that a misspelt one is compared with.
+var havingNames = []string{"count", "sum", "distinct", "min", "max", "rate", "ratio", "baseline"}
 
 func (c *havingCompiler) callNumber(e celast.Expr) term {
 	call := e.AsCall()
@@ -220,8 +228,9 @@ func (c *havingCompiler) callNumber(e celast.Expr) term {
 			return t
 		}
 	}
-	c.fail(e, nearest(fn, append([]string{"rate", "ratio", "baseline"}, aggNames...)),
+	c.fail(e, nearest(fn, havingNames),
 		"having knows count, sum, distinct, min, max, rate, ratio and baseline, not %q", fn)
+	c.errs[len(c.errs)-1].atName(fn)
 	return constant(0)
 }
 
