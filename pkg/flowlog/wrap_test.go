@@ -200,3 +200,42 @@ func TestRaw(t *testing.T) {
 		t.Fatalf("%q", s.raw)
 	}
 }
+
+// Events as CloudWatch writes them take a shorter way, which must come to the
+// same as walking the object does: here with a space that forces the walk.
+func TestPlainEvents(t *testing.T) {
+	messages := []string{
+		lineV2, lineV5, lineNoData, "", " " + lineV2, lineV2 + " ", lineV2 + " more", "junk", "[1]", "{}", "[" + lineV2 + "]", "-",
+		`a \"quoted\" word`, `two\nlines`, `{\"message\":\"` + lineV2 + `\"}`, "2026-01-01T00:00:00Z " + lineV2, "VERSION", "version srcaddr dstaddr",
+	}
+	events := []string{
+		`{"id":"1","timestamp":1418530010000,"message":"M"}`, `{"id":"","timestamp":0,"message":"M"}`,
+		`{"id":"1","timestamp":1418530010000,"message":"M","extractedFields":{"a":"b"}}`,
+		`{"id":"1","timestamp":99999999999999999999,"message":"M"}`, `{"id":"1","timestamp":"1418530010000","message":"M"}`,
+		`{"id":"1","timestamp":-5,"message":"M"}`, `{"timestamp":1418530010000,"message":"M"}`, `{"id":"1\"","timestamp":1,"message":"M"}`,
+		`{"id":"1","timestamp":1418530010000,"message":"M"`, `{"id":"1","timestamp":1418530010000`, `{"id":"1`,
+	}
+	for _, event := range events {
+		for _, m := range messages {
+			whole := func(event string) []byte {
+				e := strings.ReplaceAll(event, "M", m)
+				return []byte(`{"messageType":"DATA_MESSAGE","logGroup":"g","logStream":"s","logEvents":[` + e + `,` + e + `]}`)
+			}
+			_, fast := decode(t, Config{Format: V2().String()}, flow.Origin{}, whole(event))
+			_, walked := decode(t, Config{Format: V2().String()}, flow.Origin{}, whole(strings.Replace(event, "{", "{ ", 1)))
+			if len(fast.records) != len(walked.records) || len(fast.rejects) != len(walked.rejects) {
+				t.Fatalf("%s of %q: %d and %d records, %d and %d rejects", event, m, len(fast.records), len(walked.records), len(fast.rejects), len(walked.rejects))
+			}
+			for i := range fast.records {
+				if d := diff(fast.records[i], walked.records[i]); d != "" {
+					t.Errorf("%s of %q: %s", event, m, d)
+				}
+			}
+			for i := range fast.rejects {
+				if a, b := fast.rejects[i], walked.rejects[i]; a.Reason != b.Reason || a.Class != b.Class || a.Origin != b.Origin {
+					t.Errorf("%s of %q: %+v\n%+v", event, m, a, b)
+				}
+			}
+		}
+	}
+}
