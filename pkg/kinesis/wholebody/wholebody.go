@@ -45,10 +45,18 @@ func (c *client) Do(r *http.Request) (*http.Response, error) {
 	if err != nil || strings.HasPrefix(resp.Header.Get("Content-Type"), "application/vnd.amazon.eventstream") {
 		return resp, err
 	}
-	b, err := io.ReadAll(resp.Body)
+	var whole bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= mostAhead {
+		whole.Grow(int(n) + bytes.MinRead)
+	}
+	_, err = whole.ReadFrom(resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(b))
+	resp.Body = io.NopCloser(&whole)
 	return resp, nil
 }
+
+// mostAhead is for how much a response is believed about its own length: 10 MiB
+// of records in base64, with room.
+const mostAhead = 16 << 20

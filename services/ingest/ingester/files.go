@@ -289,6 +289,7 @@ func (s *fileSink) sinceLast() flowlog.Stats {
 	d := flowlog.Stats{
 		Lines: now.Lines - s.before.Lines, Bytes: now.Bytes - s.before.Bytes,
 		Headers: now.Headers - s.before.Headers, Control: now.Control - s.before.Control,
+		Unknown: now.Unknown - s.before.Unknown,
 	}
 	s.before = now
 	return d

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -32,8 +33,8 @@ type streams struct {
 
 // newStreams makes the source; run must run beside the stage whose ledger the
 // view follows.
-func newStreams(ctx context.Context, cfg *Config, st *stage.Stage, tel *telemetry.Telemetry) (*streams, error) {
-	c, err := kinesis.New(ctx, cfg.Kinesis, cfg.Pipeline.Slots, cfg.Kinesis.Policy(cfg.Logs.Interval, cfg.Logs.Lateness), tel)
+func newStreams(ctx context.Context, cfg *Config, st *stage.Stage, tel *telemetry.Telemetry, opts ...func(*awsconfig.LoadOptions) error) (*streams, error) {
+	c, err := kinesis.New(ctx, cfg.Kinesis, cfg.Pipeline.Slots, cfg.Kinesis.Policy(cfg.Logs.Interval, cfg.Logs.Lateness), tel, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
@@ -234,6 +235,7 @@ func (f *kinesisFeed) flush(tx transaction) {
 	f.b.read = flowlog.Stats{
 		Lines: now.Lines - f.before.Lines + f.undecoded, Bytes: now.Bytes - f.before.Bytes,
 		Headers: now.Headers - f.before.Headers, Control: now.Control - f.before.Control,
+		Unknown: now.Unknown - f.before.Unknown,
 	}
 	f.before, f.undecoded = now, 0
 	f.tellUnknown()

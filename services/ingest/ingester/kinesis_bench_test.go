@@ -63,14 +63,22 @@ func BenchmarkKinesisDecode(b *testing.B) {
 	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
-// TestCPUPerMillionRecords reports what an ingest pod costs end to end: an
-// emulator before it, a broker behind it, each a process of its own.
+// TestCPUPerMillionRecords reports what an ingest pod costs end to end: the fake
+// or an emulator before it, a broker behind it, each in another process.
 func TestCPUPerMillionRecords(t *testing.T) {
 	if !long() {
 		t.Skip("a measurement: it is in the long cut (FLOWSTITCH_LONG=1)")
 	}
-	const perRecord, records = 500, 800
-	url := kinesistest.Kinesalite(t)
+	for name, service := range map[string]func(testing.TB) string{
+		"fake":       func(t testing.TB) string { return kinesistest.Start(t).URL },
+		"kinesalite": kinesistest.Kinesalite,
+	} {
+		t.Run(name, func(t *testing.T) { cpuPerMillion(t, service(t)) })
+	}
+}
+
+func cpuPerMillion(t *testing.T, url string) {
+	const perRecord, records = 500, 2000
 	c := kafkatest.Start(t)
 	prefix := kafkatest.Prefix(t)
 	d := kinesistest.NewDriver(t, url, "vpc", 40, nil)

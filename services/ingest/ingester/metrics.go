@@ -16,6 +16,7 @@ import (
 // in a stream count as a line.
 type metrics struct {
 	lines, bytes, headers, control prometheus.Counter
+	unknown                        prometheus.Counter
 	records                        *prometheus.CounterVec
 	rejects                        *prometheus.CounterVec
 	newest                         atomic.Int64 // latest End, Unix seconds
@@ -31,6 +32,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bytes:   counter("input_bytes_total", "Bytes read, before decompression."),
 		headers: counter("headers_total", "Header lines read."),
 		control: counter("control_messages_total", "CloudWatch Logs control messages skipped."),
+		unknown: counter("unknown_fields_total", "Names of fields that AWS does not define, each counted once by a slot's or file's reader. Their values are kept as text."),
 		records: f.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "flowstitch", Subsystem: "ingest", Name: "records_total",
 			Help: "Records written to flows, by kind: flow, nodata, skipdata.",
@@ -59,6 +61,7 @@ func (m *metrics) count(b *batch) {
 	m.bytes.Add(float64(b.read.Bytes))
 	m.headers.Add(float64(b.read.Headers))
 	m.control.Add(float64(b.read.Control))
+	m.unknown.Add(float64(b.read.Unknown))
 	m.records.WithLabelValues("flow").Add(float64(b.flows))
 	m.records.WithLabelValues("nodata").Add(float64(b.nodata))
 	m.records.WithLabelValues("skipdata").Add(float64(b.skipdata))

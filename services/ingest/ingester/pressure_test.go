@@ -55,12 +55,17 @@ func (p *inProcess) metric(name, label string) (sum float64) {
 
 func metric(t *testing.T, reg prometheus.Gatherer, name, label string) (sum float64) {
 	t.Helper()
+	return family(t, reg, "flowstitch_ingest_"+name, label)
+}
+
+func family(t testing.TB, reg prometheus.Gatherer, name, label string) (sum float64) {
+	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != "flowstitch_ingest_"+name {
+		if f.GetName() != name {
 			continue
 		}
 		for _, m := range f.GetMetric() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
@@ -17,6 +18,11 @@ import (
 
 // Run ingests until ctx ends. Topics are made if they do not exist.
 func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
+	return run(ctx, cfg, tel)
+}
+
+// run is Run with options of the AWS SDK, such as another transport.
+func run(ctx context.Context, cfg Config, tel *telemetry.Telemetry, opts ...func(*awsconfig.LoadOptions) error) error {
 	sc, err := cfg.Stage("ingest", "", tel)
 	if err != nil {
 		return err
@@ -38,7 +44,7 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if len(cfg.Kinesis.Streams) > 0 {
-		if in.streams, err = newStreams(ctx, &cfg, st, tel); err != nil {
+		if in.streams, err = newStreams(ctx, &cfg, st, tel, opts...); err != nil {
 			return err
 		}
 		g.Go(func() error { return in.streams.run(ctx) })
