@@ -162,11 +162,16 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
+	out, err := q.output(e, engine)
+	if err != nil {
+		return err
+	}
+	defer out.close()
 	done := q.scan(ctx, e, engine, files)
 	if done != nil && !errors.Is(done, context.Canceled) {
 		return done
 	}
-	if err := q.print(e, engine.Result()); err != nil {
+	if err := out.finish(engine.Result()); err != nil {
 		return err
 	}
 	if engine.Merged > 0 {
@@ -241,30 +246,57 @@ func (q *queryFlags) scan(ctx context.Context, e *env, engine *query.Engine, fil
 	return err
 }
 
-func (q *queryFlags) print(e *env, r *query.Result) error {
-	out := e.stdout
+// output is where the answer goes.
+type output struct {
+	flags *queryFlags
+	w     io.Writer
+	file  *os.File     // nil for standard output
+	rows  query.Writer // of a list that is written while it is read
+}
+
+// output opens what -o names, before a long scan rather than after it.
+func (q *queryFlags) output(e *env, engine *query.Engine) (*output, error) {
+	o := &output{flags: q, w: e.stdout}
+	var err error
 	if q.out != "-" {
-		f, err := os.Create(q.out)
-		if err != nil {
-			return err
+		if o.file, err = os.Create(q.out); err != nil {
+			return nil, err
 		}
-		defer f.Close()
-		if err := q.write(f, r); err != nil {
-			return err
-		}
-		return f.Close()
+		o.w = o.file
 	}
-	return q.write(out, r)
+	if q.chart || q.format == "table" || !engine.Stream(func(rows [][]query.Value) error { return o.rows.Rows(rows) }) {
+		return o, nil
+	}
+	o.rows, err = query.NewWriter(o.w, q.format, engine.Columns())
+	return o, err
 }
 
 // chartWidth is the width of a chart in characters: an ordinary terminal.
 const chartWidth = 100
 
-func (q *queryFlags) write(w io.Writer, r *query.Result) error {
-	if q.chart {
-		return r.Chart(w, chartWidth)
+// finish writes what was not written yet.
+func (o *output) finish(r *query.Result) (err error) {
+	switch {
+	case o.flags.chart:
+		err = r.Chart(o.w, chartWidth)
+	case o.rows == nil:
+		err = r.Write(o.w, o.flags.format)
+	default:
+		if err = o.rows.Rows(r.Rows); err == nil {
+			err = o.rows.Close()
+		}
 	}
-	return r.Write(w, q.format)
+	return errors.Join(err, o.close())
+}
+
+// close closes the file, once.
+func (o *output) close() error {
+	if o.file == nil {
+		return nil
+	}
+	err := o.file.Close()
+	o.file = nil
+	return err
 }
 
 // sourceFlags say what a query, a back-test or a tail reads.

@@ -48,7 +48,9 @@ type Engine struct {
 	aggs    []aggSpec
 	every   int64
 	groups  map[string]*group
-	rows    []listed // of a list
+	rows    []listed // of a list, that were not handed on
+	sink    func([][]Value) error
+	handed  int // rows of a list
 	buf     []byte
 
 	// Scanned and Matched count rows; Merged those of groups beyond the bound.
@@ -252,6 +254,9 @@ func (e *Engine) list(at flow.Time, r *rule.Row) error {
 		row[i] = valueOf(&e.columns[i], r)
 	}
 	e.rows = append(e.rows, listed{at, row})
+	if e.sink != nil && len(e.rows) >= handOn {
+		return e.hand()
+	}
 	if e.spec.Top > 0 && e.spec.OrderBy != "" && len(e.rows) >= 4*e.spec.Top+1000 {
 		e.sortList()
 		clear(e.rows[e.spec.Top:])
@@ -260,12 +265,47 @@ func (e *Engine) list(at flow.Time, r *rule.Row) error {
 	return nil
 }
 
+// handOn is how many rows of a list are handed on at once: some megabytes.
+const handOn = 8192
+
+// Stream hands the rows of a list on while they are read, some thousand at a
+// time and each time by time, so that a list of any length is not held in
+// memory; the rest is in Result. It reports false for what has to be known as a
+// whole: sums, and a list with an order of its own.
+func (e *Engine) Stream(sink func([][]Value) error) bool {
+	if e.Grouped() || e.spec.OrderBy != "" {
+		return false
+	}
+	e.sink = sink
+	return true
+}
+
+// Columns are those of the answer.
+func (e *Engine) Columns() []Column { return e.header() }
+
+func (e *Engine) hand() error {
+	e.sortList()
+	err := e.sink(e.values())
+	e.handed += len(e.rows)
+	clear(e.rows)
+	e.rows = e.rows[:0]
+	return err
+}
+
+func (e *Engine) values() [][]Value {
+	rows := make([][]Value, len(e.rows))
+	for i := range e.rows {
+		rows[i] = e.rows[i].vals
+	}
+	return rows
+}
+
 // reads reports whether the filter asks for a field.
 func (e *Engine) reads(field string) bool { return slices.Contains(e.filter.Fields(), field) }
 
 // full reports that a list has all the rows that were asked for.
 func (e *Engine) full() bool {
-	return !e.Grouped() && e.spec.Top > 0 && e.spec.OrderBy == "" && len(e.rows) >= e.spec.Top
+	return !e.Grouped() && e.spec.Top > 0 && e.spec.OrderBy == "" && e.handed+len(e.rows) >= e.spec.Top
 }
 
 func (e *Engine) names() []string {
@@ -317,10 +357,7 @@ func (e *Engine) Result() *Result {
 	res := &Result{Columns: e.header()}
 	if !e.Grouped() {
 		e.sortList()
-		for _, x := range e.rows {
-			res.Rows = append(res.Rows, x.vals)
-		}
-		res.Stopped = e.full()
+		res.Rows, res.Stopped = e.values(), e.full()
 		return e.cut(res)
 	}
 	for _, g := range e.groups {
@@ -347,8 +384,10 @@ func (e *Engine) row(g *group) (row []Value) {
 	}
 	for i, d := range g.dims {
 		v := Value{Text: d}
-		if n, err := strconv.ParseInt(d, 10, 64); err == nil && e.dims[i].Type == rule.Int {
-			v = number(float64(n))
+		if t := e.dims[i].Type; t == rule.Int || t == rule.Duration {
+			if n, err := strconv.ParseInt(strings.TrimSuffix(d, "s"), 10, 64); err == nil {
+				v = number(float64(n))
+			}
 		}
 		row = append(row, v)
 	}

@@ -1,17 +1,12 @@
 package query
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/parquet-go/parquet-go"
-	"github.com/segmentio/encoding/json"
 
 	"github.com/flowstitch/flowstitch/pkg/rule"
 )
@@ -22,17 +17,17 @@ var Formats = []string{"table", "json", "csv", "parquet"}
 // Write prints an answer: "table" for people, "json" as one object a line,
 // "csv" with a header, "parquet" for DuckDB, Athena and Spark.
 func (r *Result) Write(w io.Writer, format string) error {
-	switch format {
-	case "table":
+	if format == "table" {
 		return r.table(w)
-	case "json":
-		return r.json(w)
-	case "csv":
-		return r.csv(w)
-	case "parquet":
-		return r.parquet(w)
 	}
-	return fmt.Errorf("there is no format %q: %s", format, strings.Join(Formats, ", "))
+	out, err := NewWriter(w, format, r.Columns)
+	if err != nil {
+		return err
+	}
+	if err := out.Rows(r.Rows); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 // text is a value for people.
@@ -105,28 +100,6 @@ func (r *Result) table(w io.Writer) error {
 // isPort tells names of numbers that are no quantities.
 func isPort(name string) bool { return strings.HasSuffix(name, "port") || name == "protocol" }
 
-func (r *Result) json(w io.Writer) error {
-	var b []byte
-	for _, row := range r.Rows {
-		b = append(b, '{')
-		for i, c := range r.Columns {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendQuote(b, c.Name)
-			b = append(b, ':')
-			v, err := json.Marshal(c.plainValue(row[i]))
-			if err != nil {
-				return fmt.Errorf("query: column %s: %w", c.Name, err)
-			}
-			b = append(b, v...)
-		}
-		b = append(b, '}', '\n')
-	}
-	_, err := w.Write(b)
-	return err
-}
-
 // plainValue is a value for programs: text, an integer where it is one, or a
 // float.
 func (c *Column) plainValue(v Value) any {
@@ -137,77 +110,6 @@ func (c *Column) plainValue(v Value) any {
 		return int64(v.Number)
 	}
 	return v.Number
-}
-
-func (r *Result) csv(w io.Writer) error {
-	out := csv.NewWriter(w)
-	line := make([]string, len(r.Columns))
-	for i, c := range r.Columns {
-		line[i] = c.Name
-	}
-	if err := out.Write(line); err != nil {
-		return err
-	}
-	for _, row := range r.Rows {
-		for i := range row {
-			line[i] = row[i].Text
-			if r.Columns[i].Kind == Number && line[i] == "" {
-				line[i] = plain(row[i].Number)
-			}
-		}
-		if err := out.Write(line); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
-// parquet writes text as UTF8, times as milliseconds in UTC, integers as INT64
-// (null for "(other)") and other numbers as DOUBLE.
-func (r *Result) parquet(w io.Writer) error {
-	group := parquet.Group{}
-	names := make([]string, len(r.Columns))
-	for i, c := range r.Columns {
-		names[i] = columnName(c.Name)
-		switch {
-		case c.Kind == Text:
-			group[names[i]] = parquet.String()
-		case c.Kind == Time:
-			group[names[i]] = parquet.Timestamp(parquet.Millisecond)
-		case c.Whole:
-			group[names[i]] = parquet.Optional(parquet.Leaf(parquet.Int64Type))
-		default:
-			group[names[i]] = parquet.Leaf(parquet.DoubleType)
-		}
-	}
-	sorted := slices.Sorted(slices.Values(names)) // the order of a Group's columns
-	out := parquet.NewWriter(w, parquet.NewSchema("answer", group), parquet.Compression(&parquet.Zstd))
-	for _, row := range r.Rows {
-		prow := make(parquet.Row, len(row))
-		for i, v := range row {
-			at := slices.Index(sorted, names[i])
-			prow[at] = r.Columns[i].parquet(v, at)
-		}
-		if _, err := out.WriteRows([]parquet.Row{prow}); err != nil {
-			return fmt.Errorf("query: parquet: %w", err)
-		}
-	}
-	return out.Close()
-}
-
-func (c *Column) parquet(v Value, at int) parquet.Value {
-	switch {
-	case c.Kind == Text:
-		return parquet.ByteArrayValue([]byte(v.Text)).Level(0, 0, at)
-	case c.Kind == Time:
-		return parquet.Int64Value(int64(v.Number)*1000).Level(0, 0, at)
-	case c.Whole && v.Text != "":
-		return parquet.NullValue().Level(0, 0, at)
-	case c.Whole:
-		return parquet.Int64Value(int64(v.Number)).Level(0, 1, at)
-	}
-	return parquet.DoubleValue(v.Number).Level(0, 0, at)
 }
 
 // columnName makes "sum(bytes_out)" a name that SQL takes without quotes.

@@ -203,6 +203,54 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// TestStream: a list that is handed on while it is read is the list that is
+// kept, with what -top says, in every format.
+func TestStream(t *testing.T) {
+	for _, top := range []int{0, 20_000} {
+		spec := Spec{Select: []string{"first", "client", "bytes", "duration"}, Top: top}
+		whole, parts := engine(t, spec), engine(t, spec)
+		var out bytes.Buffer
+		w, err := NewWriter(&out, "csv", parts.Columns())
+		if err != nil || !parts.Stream(w.Rows) {
+			t.Fatal(err)
+		}
+		for _, e := range []*Engine{whole, parts} {
+			f := NewFolder(e)
+			for i, ev := range manyClosed(30_000) {
+				ev.First = base.Add(int64(i))
+				if err := f.Event(ev, Position{}); err != nil && !errors.Is(err, ErrEnough) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := len(parts.Result().Rows); n > handOn {
+			t.Errorf("%d rows were kept", n)
+		}
+		if err := errors.Join(w.Rows(parts.Result().Rows), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := strings.TrimSpace(out.String()), table(t, whole.Result()); got != want {
+			t.Errorf("top %d: %d bytes were handed on, %d kept", top, len(got), len(want))
+		}
+		if whole.Result().Stopped != parts.Result().Stopped {
+			t.Errorf("top %d: stopped", top)
+		}
+	}
+	full := errors.New("the disk is full")
+	e := engine(t, Spec{Select: []string{"first"}})
+	e.Stream(func([][]Value) error { return full })
+	var err error
+	for _, ev := range manyClosed(handOn) {
+		err = NewFolder(e).Event(ev, Position{})
+	}
+	if !errors.Is(err, full) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+	if engine(t, Spec{Select: []string{"bytes"}, OrderBy: "bytes"}).Stream(nil) || engine(t, Spec{Aggregates: []string{"count"}}).Stream(nil) {
+		t.Error("what has to be known as a whole was streamed")
+	}
+}
+
 func TestCharts(t *testing.T) {
 	var b bytes.Buffer
 	e := engine(t, Spec{GroupBy: []string{"client"}, Aggregates: []string{"sum(bytes)"}, Top: 2})

@@ -50,7 +50,7 @@ func columnsOf(s *rule.Schema, dims []rule.Dim) (cols []Column) {
 		case rule.Double:
 			c.Kind = Number
 		case rule.Duration:
-			c.Kind, c.Unit = Number, "seconds"
+			c.Kind, c.Whole, c.Unit = Number, true, "seconds"
 		case rule.Time:
 			c.Kind = Time
 		default: // the others take the way below
