@@ -49,6 +49,7 @@ type Stats struct {
 	NoData   uint64 // of these, NODATA
 	SkipData uint64 // of these, SKIPDATA
 	Extra    uint64 // records with fields beyond the layout
+	Unknown  uint64 // names of fields that AWS does not define, each once
 	Rejects  [classCount]uint64
 }
 

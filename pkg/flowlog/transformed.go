@@ -118,6 +118,7 @@ func (d *Decoder) count(name string, v []byte) {
 		d.unknown[name]++
 	} else if len(d.unknown) < maxUnknown {
 		d.unknown[string([]byte(name))] = 1
+		d.stats.Unknown++
 	}
 }
 

@@ -50,6 +50,12 @@ func TestBalance(t *testing.T) {
 	want("rejects_total", `"compress"`, 1)
 	want("lines_total", "", 105)
 	want("input_bytes_total", "", float64(size+len(control)))
+	want("unknown_fields_total", "", 0)
+	for range 2 {
+		f.decode(&kinesis.Delivery{Data: []byte("srcaddr dstaddr srcport dstport protocol start end colour\n10.0.0.1 10.0.0.2 40000 443 6 1700000000 1700000010 red\n"), Arrival: 1_700_000_400_000})
+	}
+	f.flush(&fakeTx{max: 100, ledger: map[string][]byte{}})
+	want("unknown_fields_total", "", 1)
 }
 
 // TestEveryMetricIsRead: each metric and each class of rejects is there from the
@@ -79,7 +85,7 @@ func TestEveryMetricIsRead(t *testing.T) {
 			t.Errorf("no test reads %s", f.GetName())
 		}
 	}
-	if n := len(families); n != 7 {
+	if n := len(families); n != 8 {
 		t.Errorf("%d metrics are there from the start", n)
 	}
 	for _, c := range flowlog.Classes() {
