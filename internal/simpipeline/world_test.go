@@ -43,21 +43,25 @@ const (
 )
 
 // flowLog is twenty minutes of a small VPC with three attacks.
-func flowLog(t testing.TB) []byte {
+func flowLog(t testing.TB) []byte { return flowLogOf(t, 20*time.Minute, 0.3) }
+
+// flowLogOf is a time of a small VPC with three attacks, of which the last begins
+// when half of it has passed; rate is of ordinary sessions a second.
+func flowLogOf(t testing.TB, d time.Duration, rate float64) []byte {
 	t.Helper()
 	sc := gen.Incident()
-	sc.Duration, sc.Rate, sc.IPv6Percent = 20*time.Minute, 0.3, 10
+	sc.Duration, sc.Rate = d, rate
 	sc.Attacks = []gen.Attack{
 		{
-			Kind: gen.KindProbeSweep, At: 2 * time.Minute, For: 4 * time.Minute, Source: "198.51.100.77",
+			Kind: gen.KindProbeSweep, At: d / 10, For: 4 * time.Minute, Source: "198.51.100.77",
 			Targets: []string{"alb-a", "alb-b", "bastion", "web-1", "web-2", "web-3"}, Ports: []uint16{22, 23, 445, 3389, 8080},
 		},
 		{
-			Kind: gen.KindPortScan, At: 6 * time.Minute, For: 2 * time.Minute, Source: "198.51.100.78",
+			Kind: gen.KindPortScan, At: d * 3 / 10, For: 2 * time.Minute, Source: "198.51.100.78",
 			Targets: []string{"bastion"}, Count: 150,
 		},
 		{
-			Kind: gen.KindSSHGuessing, At: 9 * time.Minute, For: 8 * time.Minute, Source: "203.0.113.99",
+			Kind: gen.KindSSHGuessing, At: d / 2, For: 8 * time.Minute, Source: "203.0.113.99",
 			Targets: []string{"bastion"}, Count: 120,
 		},
 	}
@@ -133,6 +137,7 @@ type world struct {
 
 	restarts int // of members that ended with an error
 	lines    *lines
+	session  time.Duration // the groups' session timeout
 }
 
 // member is one process of one service.
@@ -150,7 +155,7 @@ var brokers = []string{"127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"}
 
 func newWorld(t testing.TB, log []byte, over time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, log: &growing{data: log, begin: time.Now(), over: over}}
+	w := &world{t: t, log: &growing{data: log, begin: time.Now(), over: over}, session: 2 * time.Second}
 	var err error
 	w.k, err = kfake.NewCluster(kfake.NumBrokers(3), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
 		kfake.GroupMinSessionTimeout(100*time.Millisecond),
@@ -180,7 +185,7 @@ func (w *world) common(m *member) service.Common {
 	c.Kafka.Brokers, c.Kafka.ClientID, c.Kafka.Dial = brokers, m.id, m.link.Dial
 	p := &c.Pipeline
 	p.Prefix, p.Partitions, p.Slots = prefix, partitions, slots
-	p.CommitInterval, p.SnapshotPeriod, p.SessionTimeout = 200*time.Millisecond, 5*time.Second, 2*time.Second
+	p.CommitInterval, p.SnapshotPeriod, p.SessionTimeout = 200*time.Millisecond, 5*time.Second, w.session
 	return c
 }
 
@@ -276,6 +281,7 @@ func (w *world) finish(limit time.Duration) *facts.Facts {
 	}
 	w.expire()
 	w.gone.Wait()
+	wait(context.Background(), time.Minute) // what still hangs in a slow network ends
 	read, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	f, err := facts.Read(read, w.opts(), prefix)
@@ -286,16 +292,28 @@ func (w *world) finish(limit time.Duration) *facts.Facts {
 	return f
 }
 
-// judged reports whether the clock of every partition of the last stage stands
-// at the end of time.
-func (w *world) judged() bool {
-	done := map[string]bool{}
+// clocks returns the clocks of a stage's partitions, Unix seconds of event time,
+// as its members show them; +Inf is the end of time.
+func (w *world) clocks(stage string) map[string]float64 {
+	out := map[string]float64{}
 	for _, m := range w.members {
 		for _, s := range pipeline.Metrics(m.tel.Registry, "flowstitch_stage_clock_seconds") {
-			if pipeline.Label(s, "stage") == "evaluate" && math.IsInf(s.GetGauge().GetValue(), 1) {
-				done[pipeline.Label(s, "partition")] = true
+			if pipeline.Label(s, "service")+"."+pipeline.Label(s, "stage") == stage {
+				out[pipeline.Label(s, "partition")] = s.GetGauge().GetValue()
 			}
 		}
 	}
-	return len(done) == partitions
+	return out
+}
+
+// judged reports whether the clock of every partition of the last stage stands
+// at the end of time.
+func (w *world) judged() bool {
+	clocks := w.clocks("detect.evaluate")
+	for _, c := range clocks {
+		if !math.IsInf(c, 1) {
+			return false
+		}
+	}
+	return len(clocks) == partitions
 }
