@@ -27,7 +27,7 @@ func BenchmarkPipeline(b *testing.B) {
 		for b.Loop() {
 			n++
 			cpu := processCPU()
-			if _, err := Run(b.Context(), pipelineOptions(brokers, fmt.Sprintf("bench%d.", n))); err != nil {
+			if _, err := Run(b.Context(), pipelineOptions(brokers, fmt.Sprintf("bench%d.", n), 4)); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportMetric((processCPU()-cpu)/benchFlows*1e6, "CPU-s/million")
@@ -44,11 +44,11 @@ func BenchmarkPipeline(b *testing.B) {
 	})
 }
 
-func pipelineOptions(brokers []string, prefix string) Options {
+func pipelineOptions(brokers []string, prefix string, partitions int32) Options {
 	common := service.DefaultCommon()
 	common.Kafka.Brokers, common.Telemetry.Listen = brokers, ""
 	p := &common.Pipeline
-	p.Prefix, p.Deployment, p.Partitions, p.Slots = prefix, "bench", 4, 4
+	p.Prefix, p.Deployment, p.Partitions, p.Slots = prefix, "bench", partitions, 4
 	shape := gen.Balanced()
 	shape.Sessions, shape.Sources = 5000, 2500
 	shape.Rate = 2 * shape.Interfaces * shape.Sessions / 60
@@ -100,7 +100,7 @@ func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a run of some seconds")
 	}
-	o := pipelineOptions(kafkatest.Embedded(t).Addrs, "test.")
+	o := pipelineOptions(kafkatest.Embedded(t).Addrs, "test.", 4)
 	o.Flows = 20_000
 	r, err := Run(t.Context(), o)
 	if err != nil {
