@@ -2,6 +2,7 @@ package kinesistest
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -74,7 +75,8 @@ func (th *Throttler) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 		}
 		r.Header.Set(shardHeader, shard)
 	}
-	next.ServeHTTP(w, r)
+	// An emulator may not outlive a request that breaks off.
+	next.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 }
 
 // take returns the shard of an iterator, which is used once in general.
