@@ -1,8 +1,6 @@
 package stage
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,7 +23,7 @@ func (st *Stage) slotClient(n int) (*kgo.Client, error) {
 		kgo.ProducerLinger(time.Second),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.ProducerBatchMaxBytes(1<<20),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.ProducerBatchCompression(st.cfg.Compression...),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("stage: slot %d: client: %w", n, err)
@@ -46,53 +44,8 @@ func (st *Stage) readOpts() []kgo.Opt {
 	)
 }
 
-// takeOverTimeout bounds the steps of a taking-over, each: the predecessor's
-// transaction may have to time out first.
+// takeOverTimeout bounds each step of a taking-over, the predecessor's transaction
+// may have to time out first; and the wait for more of the ledger.
 func (st *Stage) takeOverTimeout() time.Duration { return 2*st.cfg.TxnTimeout + 10*time.Second }
 
 func (st *Stage) newTx() *Tx { return newTx(st.cfg.id(), st.names, st.in.counts, st.cfg.MaxTxnBytes) }
-
-// readLedger reads a slot's ledger up to me, the owner record that was just
-// committed. newer is an owner of a higher generation than ours, if there was
-// one.
-func (st *Stage) readLedger(ctx context.Context, n int, me *owner) (ledger map[string][]byte, newer *owner, err error) {
-	cl, err := kgo.NewClient(append(st.readOpts(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{st.ledger: {int32(n): kgo.NewOffset().AtStart()}}))...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("stage: slot %d: client: %w", n, err)
-	}
-	defer cl.Close()
-	ledger = map[string][]byte{}
-	for {
-		fs := cl.PollFetches(ctx)
-		if err := errors.Join(ctx.Err(), fs.Err()); err != nil {
-			return nil, nil, fmt.Errorf("stage: slot %d: reading the ledger: %w", n, err)
-		}
-		for it := fs.RecordIter(); !it.Done(); {
-			r := it.Next()
-			st.m.ledgerRead.Add(float64(len(r.Key) + len(r.Value)))
-			name := string(r.Key)
-			if r.Value == nil {
-				delete(ledger, name)
-				continue
-			}
-			ledger[name] = r.Value
-			if name != nameOwner {
-				continue
-			}
-			o, err := parseOwner(r.Value)
-			if err != nil {
-				return nil, nil, fmt.Errorf("stage: slot %d: owner record: %w", n, err)
-			}
-			if o.nonce == me.nonce {
-				return ledger, newer, nil
-			}
-			if o.layout > me.layout {
-				return nil, nil, fmt.Errorf("stage: slot %d: the ledger is of layout %d and this stage is configured for %d; set the layout to it", n, o.layout, me.layout)
-			}
-			if newer = nil; o.generation > me.generation && o.member != me.member {
-				newer = &o
-			}
-		}
-	}
-}

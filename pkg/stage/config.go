@@ -53,6 +53,9 @@ type Config struct {
 	// off the successor refolds.
 	HandoverTimeout time.Duration
 
+	// Compression is how batches are compressed, the first codec that the broker
+	// knows. Lz4 costs least time; see sessionize for where zstd earns its own.
+	Compression []kgo.CompressionCodec
 	// Replication is the replication factor of topics that EnsureTopics makes;
 	// -1 is the broker's default.
 	Replication int16
@@ -75,6 +78,7 @@ func Default() Config {
 		TxnTimeout:      10 * time.Second,
 		SessionTimeout:  10 * time.Second,
 		HandoverTimeout: 30 * time.Second,
+		Compression:     []kgo.CompressionCodec{kgo.Lz4Compression(), kgo.NoCompression()},
 		Replication:     -1,
 		Telemetry:       telemetry.Quiet(),
 		Now:             time.Now,

@@ -127,12 +127,10 @@ func (s *slot) own(ctx context.Context) error {
 // restore hands the worker its ledger. Only a few slots do so at a time, since
 // the ledger is in memory twice meanwhile.
 func (s *slot) restore(ctx context.Context, ledger map[string][]byte) (SlotWorker, error) {
-	select {
-	case s.st.restoring <- struct{}{}:
-		defer func() { <-s.st.restoring }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.queue(ctx); err != nil {
+		return nil, err
 	}
+	defer func() { <-s.st.restoring }()
 	w, err := s.st.factory(s.n)
 	if err != nil {
 		return nil, err
@@ -156,6 +154,22 @@ func (s *slot) restore(ctx context.Context, ledger map[string][]byte) (SlotWorke
 	}
 	s.turn()
 	return w, nil
+}
+
+// queue waits for a turn to restore, which is no standstill however long others take.
+func (s *slot) queue(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		s.turn()
+		select {
+		case s.st.restoring <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // work fills and commits transactions: while one is on its way, the next is
@@ -281,17 +295,19 @@ func (p *pipeline) wait() error {
 //     does not show that, since end markers arrive asynchronously;
 //  3. what was read on the way is the slot's ledger.
 func (s *slot) takeOver(ctx context.Context, cl *kgo.Client) (map[string][]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.st.takeOverTimeout())
-	defer cancel()
-	if _, _, err := cl.ProducerID(ctx); err != nil {
+	err := s.step(ctx, func(ctx context.Context) error {
+		_, _, err := cl.ProducerID(ctx)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("stage: slot %d: no producer id: %w", s.n, err)
 	}
 	member, generation := s.st.membership()
 	me := owner{generation: generation, layout: s.st.cfg.Layout, member: member, nonce: nonce()}
-	if err := s.claim(ctx, cl, &me); err != nil {
+	if err := s.step(ctx, func(ctx context.Context) error { return s.claim(ctx, cl, &me) }); err != nil {
 		return nil, err
 	}
-	ledger, newer, err := s.st.readLedger(ctx, s.n, &me)
+	ledger, newer, err := s.readLedger(ctx, &me)
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +320,14 @@ func (s *slot) takeOver(ctx context.Context, cl *kgo.Client) (map[string][]byte,
 		return nil, fmt.Errorf("%w: generation %d is newer than ours, %d", errFenced, newer.generation, generation)
 	}
 	return ledger, nil
+}
+
+// step bounds one step of a taking-over.
+func (s *slot) step(ctx context.Context, do func(context.Context) error) error {
+	s.turn()
+	ctx, cancel := context.WithTimeout(ctx, s.st.takeOverTimeout())
+	defer cancel()
+	return do(ctx)
 }
 
 func nonce() string {
