@@ -29,9 +29,18 @@ func run(args []string) int {
 	crds := fs.String("crds", "", "more CustomResourceDefinitions, a `directory` of YAML")
 	bin := fs.String("bin", "", "built services, whose -check judges each configuration, a `directory`")
 	rules := fs.String("rules", "", "also write the Prometheus rules of the last set to this `file`, for promtool")
+	written := fs.String("write-crds", "", "also write every known CustomResourceDefinition to this `directory`, for a cluster")
 	_ = fs.Parse(args)
 	start := time.Now()
-	api, p, err := load(*product, *operations, *crds, *bin)
+	docs, err := definitions(*crds)
+	if err == nil && *written != "" {
+		err = writeAll(*written, docs)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "k8scheck:", err)
+		return 2
+	}
+	api, p, err := load(*product, *operations, *bin, docs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "k8scheck:", err)
 		return 2
@@ -63,7 +72,7 @@ func run(args []string) int {
 	return 0
 }
 
-func load(product, operations, crds, bin string) (*check.API, *check.Product, error) {
+func load(product, operations, bin string, docs [][]byte) (*check.API, *check.Product, error) {
 	p, err := check.LoadProduct(product, operations)
 	if err != nil {
 		return nil, nil, err
@@ -71,23 +80,40 @@ func load(product, operations, crds, bin string) (*check.API, *check.Product, er
 	if bin != "" {
 		p.CheckConfig = check.ConfigChecker(bin)
 	}
-	docs, err := check.ModuleCRDs()
-	if err != nil {
-		return nil, nil, err
-	}
-	if crds != "" {
-		files, err := filepath.Glob(filepath.Join(crds, "*.yaml"))
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, f := range files {
-			b, err := os.ReadFile(f)
-			if err != nil {
-				return nil, nil, err
-			}
-			docs = append(docs, b)
-		}
-	}
 	api, err := check.NewAPI(docs...)
 	return api, p, err
+}
+
+// definitions returns the definitions of the Go modules and those of a directory.
+func definitions(dir string) ([][]byte, error) {
+	docs, err := check.ModuleCRDs()
+	if err != nil || dir == "" {
+		return docs, err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, b)
+	}
+	return docs, nil
+}
+
+// writeAll writes the definitions into a new directory, one a file. A later one
+// of a name replaces an earlier one.
+func writeAll(dir string, docs [][]byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i, d := range docs {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.yaml", i)), d, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -65,10 +66,8 @@ func (s *Set) fileInPod(w *workload, container, file string) (string, bool) {
 				if !ok {
 					continue
 				}
-				for _, it := range v.ConfigMap.Items {
-					if it.Path == rel {
-						rel = it.Key
-					}
+				if rel = itemKey(v.ConfigMap.Items, rel); rel == "" {
+					continue
 				}
 				if text, ok := get(o.Raw, "data", rel).(string); ok {
 					return text, true
@@ -77,6 +76,19 @@ func (s *Set) fileInPod(w *workload, container, file string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// itemKey is the key that lies at a path of a ConfigMap volume, or "".
+func itemKey(items []corev1.KeyToPath, path string) string {
+	for _, it := range items {
+		if it.Path == path {
+			return it.Key
+		}
+	}
+	if len(items) > 0 {
+		return "" // only what is listed is there
+	}
+	return path
 }
 
 func (s *Set) configFile(w *workload, container, file string, cfg map[string]any) {

@@ -2,7 +2,7 @@ package check
 
 // mutations are the kinds of mistake that the checker must catch, one each.
 func mutations() []mutation {
-	return append(append(append(podMutations(), setMutations()...), scalingMutations()...), monitoringMutations()...)
+	return append(append(append(append(podMutations(), setMutations()...), scalingMutations()...), monitoringMutations()...), lateMutations()...)
 }
 
 const (

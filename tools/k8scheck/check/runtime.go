@@ -218,6 +218,12 @@ func (s *Set) job(w *workload, j *batchv1.JobSpec) {
 	if j.ActiveDeadlineSeconds == nil {
 		s.add("job", w, "activeDeadlineSeconds is missing: a Job that cannot reach its broker would wait for ever")
 	}
+	if d := j.ActiveDeadlineSeconds; d != nil && *d < 60 {
+		s.add("job", w, "activeDeadlineSeconds %d: a pod that starts on a new node takes longer", *d)
+	}
+	if b := j.BackoffLimit; b != nil && *b > 100 {
+		s.add("job", w, "backoffLimit %d: what fails that often fails for ever", *b)
+	}
 	if j.Suspend != nil && *j.Suspend {
 		s.add("job", w, "is suspended: it would never run")
 	}

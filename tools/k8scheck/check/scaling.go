@@ -237,6 +237,16 @@ func (s *Set) kafkaTrigger(o *Object, w *workload, i int, t any) {
 			}
 		}
 	}
+	lag, err1 := strconv.ParseInt(get("lagThreshold"), 10, 64)
+	if activation, err2 := strconv.ParseInt(get("activationLagThreshold"), 10, 64); err1 == nil && err2 == nil && activation >= lag {
+		s.add("trigger", o, "trigger %d: activationLagThreshold %d is not below lagThreshold %d", i, activation, lag)
+	}
+	if get("excludePersistentLag") == "true" {
+		s.add("trigger", o, "trigger %d: excludePersistentLag hides the lag of a partition that stands still", i)
+	}
+	if get("version") == "" {
+		s.add("trigger", o, "trigger %d: version is missing: KEDA then speaks Kafka 1.0.0", i)
+	}
 	if get("allowIdleConsumers") != "true" {
 		s.add("trigger", o, "trigger %d: allowIdleConsumers must be \"true\": without it KEDA caps the lag at partitions x threshold and the HPA's tolerance keeps the last pods away", i)
 	}
