@@ -75,8 +75,11 @@ func (th *Throttler) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 		}
 		r.Header.Set(shardHeader, shard)
 	}
-	// An emulator may not outlive a request that breaks off.
-	next.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+	// An emulator may not outlive a request that breaks off. Without a Done of its
+	// own the proxy would ask the connection whether the client is gone.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // take returns the shard of an iterator, which is used once in general.
