@@ -19,6 +19,7 @@ import (
 	"github.com/flowstitch/flowstitch/internal/facts"
 	"github.com/flowstitch/flowstitch/internal/pipeline"
 	"github.com/flowstitch/flowstitch/pkg/gen"
+	"github.com/flowstitch/flowstitch/pkg/kafkaclient"
 	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/simtest"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
@@ -138,6 +139,10 @@ type world struct {
 	restarts int // of members that ended with an error
 	lines    *lines
 	session  time.Duration // the groups' session timeout
+
+	// With access control: what the observer is, and who the services are.
+	observer []kgo.Opt
+	sasl     func(service int) kafkaclient.SASL
 }
 
 // member is one process of one service.
@@ -153,13 +158,13 @@ type member struct {
 
 var brokers = []string{"127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"}
 
-func newWorld(t testing.TB, log []byte, over time.Duration) *world {
+func newWorld(t testing.TB, log []byte, over time.Duration, more ...kfake.Opt) *world {
 	t.Helper()
 	w := &world{t: t, log: &growing{data: log, begin: time.Now(), over: over}, session: 2 * time.Second}
 	var err error
-	w.k, err = kfake.NewCluster(kfake.NumBrokers(3), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
+	w.k, err = kfake.NewCluster(append(more, kfake.NumBrokers(3), kfake.ListenFn(w.net.Listen), kfake.Ports(9092, 9093, 9094),
 		kfake.GroupMinSessionTimeout(100*time.Millisecond),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +181,16 @@ func newWorld(t testing.TB, log []byte, over time.Duration) *world {
 
 // opts are those of an observer whose network never fails.
 func (w *world) opts() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.Dialer(w.net.DialContext)}
+	return append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.Dialer(w.net.DialContext)}, w.observer...)
 }
 
 // common is the configuration of a member.
 func (w *world) common(m *member) service.Common {
 	c := service.DefaultCommon()
 	c.Kafka.Brokers, c.Kafka.ClientID, c.Kafka.Dial = brokers, m.id, m.link.Dial
+	if w.sasl != nil {
+		c.Kafka.SASL = w.sasl(m.service)
+	}
 	p := &c.Pipeline
 	p.Prefix, p.Partitions, p.Slots = prefix, partitions, slots
 	p.CommitInterval, p.SnapshotPeriod, p.SessionTimeout = 200*time.Millisecond, 5*time.Second, w.session

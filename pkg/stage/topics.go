@@ -153,6 +153,8 @@ func makeTopic(ctx context.Context, adm *kadm.Client, topic string, s *TopicSpec
 		return true, nil
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, nil
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return false, fmt.Errorf("stage: topic %s does not exist, or may not be described, and may not be made by this principal: make it with flowstitch topics ensure under one that may, or grant what flowstitch topics acls lists: %w", topic, err)
 	}
 	return false, fmt.Errorf("stage: making topic %s: %w", topic, err)
 }

@@ -35,8 +35,8 @@ func (z Strimzi) WriteTopics(w io.Writer, l Layout) error {
 	return err
 }
 
-// WriteUsers writes a KafkaUser for every service, and one for the topic maker,
-// with the least that it needs.
+// WriteUsers writes a KafkaUser for every service, with the least that it needs.
+// Topics are made by Strimzi's own operator from WriteTopics.
 func (z Strimzi) WriteUsers(w io.Writer, l Layout) error {
 	var b strings.Builder
 	b.WriteString("# Written by `flowstitch topics strimzi -users`; edit the program's topology, not this file.\n")

@@ -134,8 +134,9 @@ type ACL struct {
 // Admin is the principal that only makes topics: the job in Kubernetes.
 const Admin = "topics"
 
-// ACLs returns the least that a service needs, or with Admin the topic maker.
-// A service describes and, when it runs without the job, makes its own topics.
+// ACLs returns the least that a service needs, or with Admin the topic maker. A
+// service describes its topics and makes none: who lets it make them, because the
+// job is not used, adds Create.
 func ACLs(service string, l Layout) []ACL {
 	if service == Admin {
 		return adminACLs(l)
@@ -151,13 +152,13 @@ func ACLs(service string, l Layout) []ACL {
 		}
 		c, names := s.config(l), l.Names()
 		for _, o := range s.outputs(l) {
-			grant(names.Name(o), "Create", "Describe", "DescribeConfigs", "Write")
+			grant(names.Name(o), "Describe", "DescribeConfigs", "Write")
 		}
 		if s.Input != "" {
-			grant(names.Name(s.Input), "Create", "Describe", "DescribeConfigs", "Read")
+			grant(names.Name(s.Input), "Describe", "DescribeConfigs", "Read")
 		}
-		grant(names.Name(c.LedgerTopic()), "Create", "Describe", "DescribeConfigs", "Read", "Write")
-		grant(names.Name(c.SlotsTopic()), "Create", "Describe", "DescribeConfigs", "Read")
+		grant(names.Name(c.LedgerTopic()), "Describe", "DescribeConfigs", "Read", "Write")
+		grant(names.Name(c.SlotsTopic()), "Describe", "DescribeConfigs", "Read")
 		out = append(out, ACL{"group", c.Group(), "literal", []string{"Describe", "Read"}})
 	}
 	out = append(out, ACL{"transactionalId", l.Prefix + "flowstitch." + service + ".", "prefix", []string{"Describe", "Write"}})

@@ -52,6 +52,11 @@ func TestACLsCoverEachStage(t *testing.T) {
 		if !can("topic", l.Names().Name(c.LedgerTopic()), "Write") || !can("group", c.Group(), "Read") || !can("transactionalId", "t.flowstitch."+s.Service+".main.0.1", "Write") {
 			t.Errorf("%s %s: ledger, group or transactional id", s.Service, s.Name)
 		}
+		for _, a := range acls {
+			if slices.Contains(a.Operations, "Create") {
+				t.Errorf("%s may make %s: that is the topic maker's", s.Service, a.Name)
+			}
+		}
 		if can("topic", l.Names().Name(stage.AlertsTopic), "Write") != (s.Service == "detect") {
 			t.Errorf("%s: alerts are written by detect alone", s.Service)
 		}
