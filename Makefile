@@ -59,6 +59,10 @@ kafka: ## a local Apache Kafka on 127.0.0.1:9092, on a JVM with jars from Maven
 k8s-test: ## render every overlay and check it with the API server's own code
 	$(SHELL) hack/k8s-test.sh
 
+.PHONY: k8s-cluster-test
+k8s-cluster-test: ## apply every overlay to a control plane built from Go modules (slow, optional)
+	$(SHELL) hack/k8s-cluster-test.sh
+
 .PHONY: images
 images: ## reproducible OCI images of the four programs, amd64 and arm64, with SBOM
 	$(SHELL) hack/images.sh
