@@ -18,7 +18,7 @@ import (
 )
 
 const topicsUsage = `
-Usage:  flowstitch topics list|ensure|plan|acls|strimzi [flags]
+Usage:  flowstitch topics list|ensure|plan|acls|iam|strimzi [flags]
 
   list      the topics of this deployment, their partitions, and how far behind
             the consumer groups are; says what is missing or wrong
@@ -27,6 +27,7 @@ Usage:  flowstitch topics list|ensure|plan|acls|strimzi [flags]
   plan      how to get to another number of partitions or slots without losing
             a session; checks first and refuses otherwise. Changes nothing
   acls      the least that each service needs, as kafka-acls.sh commands
+  iam       the same as a policy for the role of one service, for Amazon MSK
   strimzi   KafkaTopic resources, or with -users KafkaUser resources
 
 The configuration has the keys kafka, pipeline and telemetry of any service, and
@@ -38,6 +39,7 @@ Examples:
   flowstitch topics ensure -config topics.yaml
   flowstitch topics plan -config sessionize.yaml -partitions 96 -new-prefix l1.
   flowstitch topics acls -principal User:CN=flowstitch-
+  flowstitch topics iam -service ingest -arn arn:aws:kafka:eu-west-1:111122223333:cluster/flowstitch/0a1b-2
   flowstitch topics strimzi -cluster flowstitch -users
 
 Exit status: 0 done, 1 refused or the cluster is away, 2 the command line is wrong.
@@ -51,6 +53,7 @@ func topicsCommand() command {
 type topicsOptions struct {
 	config, prefix, principal string
 	newPrefix, alertsAlso     string
+	service, arn              string
 	brokers                   listFlag
 	partitions, slots         int
 	users                     bool
@@ -70,6 +73,8 @@ func runTopics(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&o.newPrefix, "new-prefix", "", "plan: the `prefix` of the pipeline that takes over")
 	fs.StringVar(&o.alertsAlso, "alerts-also", "", "`format` of the alerts on a second topic, instead of the configuration's alerts.also")
 	fs.StringVar(&o.principal, "principal", "User:flowstitch-", "acls: what comes before a service's name in its `principal`")
+	fs.StringVar(&o.service, "service", "", "iam: whose `role`: ingest, sessionize, detect or topics")
+	fs.StringVar(&o.arn, "arn", "", "iam: the `ARN` of the MSK cluster")
 	fs.BoolVar(&o.users, "users", false, "strimzi: write KafkaUsers instead of KafkaTopics")
 	fs.StringVar(&o.strimzi.Cluster, "cluster", "flowstitch", "strimzi: `name` of the Kafka resource")
 	fs.IntVar(&o.strimzi.Replicas, "replicas", 3, "strimzi: replication factor")
@@ -100,13 +105,15 @@ func runTopics(ctx context.Context, e *env, args []string) error {
 		return o.plan(ctx, e.stdout)
 	case "acls":
 		return topology.WriteCommands(e.stdout, o.common.Layout(), o.principal)
+	case "iam":
+		return topology.WriteIAM(e.stdout, o.common.Layout(), o.service, o.arn)
 	case "strimzi":
 		if o.users {
 			return o.strimzi.WriteUsers(e.stdout, o.common.Layout())
 		}
 		return o.strimzi.WriteTopics(e.stdout, o.common.Layout())
 	}
-	return usagef("say what to do: list, ensure, plan, acls or strimzi, not %q", verb)
+	return usagef("say what to do: list, ensure, plan, acls, iam or strimzi, not %q", verb)
 }
 
 // load reads the configuration; what the command line says is instead of it.

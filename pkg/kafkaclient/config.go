@@ -19,8 +19,13 @@ type Config struct {
 	// AWS the id of the availability zone): reads then go to a replica in the
 	// same zone, where the brokers allow it. Empty reads from leaders.
 	Rack string `yaml:"rack"`
-	TLS  TLS    `yaml:"tls"`
-	SASL SASL   `yaml:"sasl"`
+	// Racks translates the zone that a pod is told into what the brokers call
+	// it, where the two differ: Amazon MSK names zones by id, Kubernetes by name
+	// (eu-west-1a: euw1-az1). The ids are an account's own. A zone that is not
+	// listed is taken as it is.
+	Racks map[string]string `yaml:"racks"`
+	TLS   TLS               `yaml:"tls"`
+	SASL  SASL              `yaml:"sasl"`
 	// Dial makes the connections below TLS; nil is the network. Simulations have
 	// one of their own.
 	Dial Dialer `yaml:"-"`

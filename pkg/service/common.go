@@ -97,7 +97,8 @@ const RackEnv = "FLOWSTITCH_RACK"
 // Stage returns the configuration of one stage of a service.
 func (c *Common) Stage(service, name string, tel *telemetry.Telemetry) (stage.Config, error) {
 	kafka := c.Kafka
-	kafka.Rack = cmp.Or(kafka.Rack, os.Getenv(RackEnv))
+	zone := os.Getenv(RackEnv)
+	kafka.Rack = cmp.Or(kafka.Rack, kafka.Racks[zone], zone)
 	opts, err := kafka.Opts()
 	if err != nil {
 		return stage.Config{}, err

@@ -53,7 +53,7 @@ variable "oidc_provider_arn" {
 variable "service_account" {
   description = "Namespace and service account of ingest."
   type        = string
-  default     = "flowstitch:flowstitch-ingest"
+  default     = "flowstitch:ingest"
 }
 
 variable "fan_out" {
