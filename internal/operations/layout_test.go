@@ -3,6 +3,8 @@ package operations
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -45,6 +47,7 @@ type run struct {
 	format            string // of the log; empty is inferred
 	// until ends the run before its end, in order; nil waits for the end.
 	until func(*telemetry.Telemetry) bool
+	log   io.Writer // of the services; nil drops it
 }
 
 // config is the pipeline's.
@@ -71,9 +74,12 @@ func (r run) toEnd(t *testing.T, files ...string) *telemetry.Telemetry {
 // start is toEnd for a run that may refuse to go on.
 func (r run) start(t *testing.T, files ...string) (*telemetry.Telemetry, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tel, done := telemetry.Quiet(), make(chan error, 1)
+	if r.log != nil {
+		tel.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	}
 	go func() { done <- pipeline.Run(ctx, r.config(files...), tel) }()
 	over := r.until
 	if over == nil {
