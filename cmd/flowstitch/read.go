@@ -6,9 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime"
 	"time"
 
-	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
@@ -21,14 +22,16 @@ func readCommand() command {
 
 Stitches the flow records of files into sessions in memory and prints each when
 it has ended: who started it and how sure that is, both directions counted
-once, the outcome. The ids are those that the pipeline gives. Several files are
-one log, in the order given. FILE may be text, gzip, Parquet, or - for standard
-input.
+once, the outcome. The ids are those that the pipeline gives. With -alerts it
+prints the findings of all detectors at their defaults. Several files are one
+log, in the order given. FILE may be text, gzip, Parquet, or - for standard
+input. All cores are used, and the output does not depend on how many.
 
 Examples:
   flowstitch read flows.log.gz
   flowstitch read -format csv flows.log.gz > sessions.csv
   flowstitch read -format json -events flows.log.gz | head
+  flowstitch read -alerts flows.log.gz
   flowstitch read -own 10.0.0.0/8,2001:db8::/32 flows.log.gz`,
 		run: runRead,
 	}
@@ -38,6 +41,7 @@ Examples:
 type readFlags struct {
 	format, logFormat string
 	events, quiet     bool
+	alerts            bool
 	own               listFlag
 	lateness          time.Duration
 	idleTCP, idleAny  time.Duration
@@ -48,6 +52,7 @@ func (o *readFlags) register(fs *flag.FlagSet) {
 	formatFlag(fs, &o.format, "table", "json", "csv")
 	fs.StringVar(&o.logFormat, "log-format", "", logFormatHelp)
 	fs.BoolVar(&o.events, "events", false, "print every final event, what long sessions tell on their way too")
+	fs.BoolVar(&o.alerts, "alerts", false, "print what the detectors find instead of the sessions")
 	fs.BoolVar(&o.quiet, "quiet", false, "no summary on standard error")
 	fs.Var(&o.own, "own", ownHelp)
 	fs.DurationVar(&o.lateness, "lateness", time.Duration(d.Retain)*time.Second, "how far out of order records may be")
@@ -93,17 +98,22 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
-	out := bufio.NewWriterSize(e.stdout, 64<<10)
-	s := &stitcher{
-		table: session.NewTable(cfg), owners: owners, lateness: cfg.Retain, events: o.events,
-		print: newSessionPrinter(out, o.format),
-	}
+	s := newStitcher(e, &o, &cfg, owners, runtime.GOMAXPROCS(0))
+	s.start()
 	var failed error
 	for _, name := range files {
 		failed = errors.Join(failed, decodeFile(ctx, e, d, name, s))
 	}
-	s.table.Advance(flow.MaxTime, s.emit, nil)
-	if err := out.Flush(); err != nil {
+	s.end()
+	if s.judge != nil {
+		if s.judge.err != nil {
+			return s.judge.err
+		}
+		if err := printAlerts(s.out, s.judge.confirmed(), o.format == "json", e.terminal); err != nil {
+			return err
+		}
+	}
+	if err := s.out.Flush(); err != nil {
 		return err
 	}
 	if !o.quiet {
@@ -112,36 +122,22 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	return failed
 }
 
-// stitcher is the sink between the decoder and the table. Its clock follows
-// the newest end less the lateness, as ingest's does for a file.
-type stitcher struct {
-	table    *session.Table
-	owners   *flowlog.Owners
-	print    *sessionPrinter
-	lateness int64
-	events   bool
-	newest   flow.Time
-	offset   int64
-	rejects  uint64
-	reason   string // of the first reject
-	sessions uint64
-}
-
-// clockStep is how many seconds the clock is let fall behind, so that it is
-// not moved for every record.
-const clockStep = 10
-
-// Record implements flowlog.Sink.
-func (s *stitcher) Record(r *flow.Record) {
-	s.owners.Stamp(r)
-	s.table.Observe(r, 0, s.offset, s.emit)
-	s.offset++
-	if r.End > s.newest {
-		s.newest = r.End
-		if clock := s.newest.Add(-s.lateness); clock >= s.table.Clock().Add(clockStep) {
-			s.table.Advance(clock, s.emit, nil)
-		}
+// newStitcher makes a stitcher with so many workers.
+func newStitcher(e *env, o *readFlags, cfg *session.Config, owners *flowlog.Owners, workers int) *stitcher {
+	s := &stitcher{owners: owners, lateness: cfg.Retain, out: bufio.NewWriterSize(e.stdout, 64<<10)}
+	if o.alerts {
+		s.judge = newJudge(cfg)
+	} else {
+		printHeader(s.out, o.format)
 	}
+	for range workers {
+		w := &worker{cfg: cfg, table: session.NewTable(*cfg), print: newSessionPrinter(o.format), events: o.events}
+		if o.alerts {
+			w.combiner = detect.NewCombiner(s.judge.set)
+		}
+		s.workers = append(s.workers, w)
+	}
+	return s
 }
 
 // Reject implements flowlog.Sink.
@@ -152,21 +148,16 @@ func (s *stitcher) Reject(r *flowlog.Reject) {
 	s.rejects++
 }
 
-func (s *stitcher) emit(e *session.Event) {
-	if e.Kind == session.KindClose {
-		s.sessions++
-	}
-	if s.events || e.Kind == session.KindClose || e.Kind == session.KindCorrect || e.Kind == session.KindGap {
-		s.print.event(e)
-	}
-}
-
 func (s *stitcher) summary(e *env, d *flowlog.Decoder) {
-	st, table := d.Stats(), s.table.Stats()
+	st := d.Stats()
+	table, sessions := s.stats()
 	fmt.Fprintf(e.stderr, "%s sessions of %s records; %s silent intervals, %s gaps, %s repeats, %s late, %s rejected\n",
-		count(float64(s.sessions)), count(float64(st.Records)), count(float64(st.NoData)), count(float64(table.Gaps)),
+		count(float64(sessions)), count(float64(st.Records)), count(float64(st.NoData)), count(float64(table.Gaps)),
 		count(float64(table.Verdicts[session.Duplicate])), count(float64(table.Verdicts[session.Late])),
 		count(float64(s.rejects+table.Verdicts[session.Invalid])))
+	if s.judge != nil {
+		fmt.Fprintf(e.stderr, "%d findings\n", len(s.judge.confirmed()))
+	}
 	if s.rejects > 0 {
 		fmt.Fprintf(e.stderr, "the first reject: %s; flowstitch decode -rejects shows all\n", s.reason)
 	}

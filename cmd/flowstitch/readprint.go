@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"fmt"
 	"strconv"
@@ -15,10 +16,13 @@ import (
 
 // sessionPrinter prints session events in one of three formats.
 type sessionPrinter struct {
-	out  *bufio.Writer
+	out  *bytes.Buffer // of the event under way
 	csv  *csv.Writer
 	json *json.Encoder
 }
+
+// Write implements io.Writer for the encoders.
+func (p *sessionPrinter) Write(b []byte) (int, error) { return p.out.Write(b) }
 
 // sessionRow is one session event as JSON and CSV show it.
 type sessionRow struct {
@@ -53,27 +57,35 @@ type sessionRow struct {
 
 const sessionTableRow = "%-20s %8s %-5s %-45s %-45s %11s %14s %14s %-10s %-8s %-9s %s\n"
 
-func newSessionPrinter(out *bufio.Writer, format string) *sessionPrinter {
-	p := &sessionPrinter{out: out}
+func newSessionPrinter(format string) *sessionPrinter {
+	p := &sessionPrinter{}
 	switch format {
 	case "csv":
-		p.csv = csv.NewWriter(out)
-		p.write([]string{
-			"kind", "id", "first", "last", "protocol", "client", "client_port", "server", "server_port",
-			"packets_out", "bytes_out", "packets_in", "bytes_in", "rejected_packets_out", "rejected_packets_in",
-			"outcome", "reason", "direction", "evidence", "confidence", "points",
-		})
+		p.csv = csv.NewWriter(p)
 	case "json":
-		p.json = json.NewEncoder(out)
+		p.json = json.NewEncoder(p)
 		p.json.SetEscapeHTML(false)
-	default:
-		fmt.Fprintf(out, sessionTableRow, "FIRST", "SECONDS", "PROTO", "CLIENT", "SERVER", "PACKETS", "BYTES OUT",
-			"BYTES IN", "OUTCOME", "ENDED", "DIRECTION", "STARTED BY CLIENT, SEEN AT")
 	}
 	return p
 }
 
-func (p *sessionPrinter) event(e *session.Event) {
+// printHeader prints what stands above the events.
+func printHeader(out *bufio.Writer, format string) {
+	switch format {
+	case "csv":
+		_, _ = out.WriteString("kind,id,first,last,protocol,client,client_port,server,server_port," +
+			"packets_out,bytes_out,packets_in,bytes_in,rejected_packets_out,rejected_packets_in," +
+			"outcome,reason,direction,evidence,confidence,points\n") // an error shows when out is flushed
+	case "json":
+	default:
+		fmt.Fprintf(out, sessionTableRow, "FIRST", "SECONDS", "PROTO", "CLIENT", "SERVER", "PACKETS", "BYTES OUT",
+			"BYTES IN", "OUTCOME", "ENDED", "DIRECTION", "STARTED BY CLIENT, SEEN AT")
+	}
+}
+
+// event appends an event to out.
+func (p *sessionPrinter) event(out *bytes.Buffer, e *session.Event) {
+	p.out = out
 	switch {
 	case e.Kind == session.KindGap:
 		p.gap(e)
@@ -154,7 +166,6 @@ func rowOf(e *session.Event) sessionRow {
 }
 
 func (p *sessionPrinter) object(e *session.Event) {
-	// What goes wrong with the writer shows when it is flushed.
 	_ = p.json.Encode(rowOf(e))
 }
 
@@ -169,7 +180,8 @@ func (p *sessionPrinter) row(e *session.Event) {
 }
 
 func (p *sessionPrinter) write(line []string) {
-	_ = p.csv.Write(line) // an error stays with the writer below and shows when that is flushed
+	_ = p.csv.Write(line) // into memory
+	p.csv.Flush()
 }
 
 func (p *sessionPrinter) gap(e *session.Event) {
