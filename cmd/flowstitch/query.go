@@ -166,7 +166,7 @@ func runQuery(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer out.close()
+	defer func() { _ = out.close() }() // finish tells what went wrong
 	done := q.scan(ctx, e, engine, files)
 	if done != nil && !errors.Is(done, context.Canceled) {
 		return done

@@ -103,7 +103,7 @@ func (c *csvWriter) Close() error {
 // parquetWriter writes text as UTF8, times as milliseconds in UTC, integers as
 // INT64 (null for "(other)") and other numbers as DOUBLE.
 type parquetWriter struct {
-	out     *parquet.Writer
+	out     *parquet.GenericWriter[any]
 	columns []Column
 	place   []int // of each column in the file: they are sorted by name there
 }
@@ -129,7 +129,7 @@ func newParquet(w io.Writer, columns []Column) *parquetWriter {
 	for _, n := range names {
 		p.place = append(p.place, slices.Index(sorted, n))
 	}
-	p.out = parquet.NewWriter(w, parquet.NewSchema("answer", group), parquet.Compression(&parquet.Zstd))
+	p.out = parquet.NewGenericWriter[any](w, parquet.NewSchema("answer", group), parquet.Compression(&parquet.Zstd))
 	return p
 }
 
