@@ -104,7 +104,7 @@ func (c *Common) Stage(service, name string, tel *telemetry.Telemetry) (stage.Co
 		return stage.Config{}, err
 	}
 	s := stage.Default()
-	s.Client, s.Service, s.Stage, s.Telemetry = opts, service, name, tel
+	s.Client, s.Service, s.Stage, s.Telemetry = append(opts, tel.Client...), service, name, tel
 	s.Prefix, s.Deployment, s.Layout, s.Slots = c.Pipeline.Prefix, c.Pipeline.Deployment, c.Pipeline.Layout, c.Pipeline.Slots
 	s.Replication, s.CommitInterval = c.Pipeline.Replication, c.Pipeline.CommitInterval
 	s.SnapshotPeriod, s.SessionTimeout = c.Pipeline.SnapshotPeriod, c.Pipeline.SessionTimeout

@@ -17,9 +17,11 @@ import (
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/flowstitch/flowstitch/pkg/config"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
+	"github.com/flowstitch/flowstitch/pkg/tracing"
 )
 
 // Config is what a service's configuration must tell about itself.
@@ -130,6 +132,12 @@ func serve(name string, shown telemetry.Config, run func(context.Context, *telem
 	if err != nil {
 		return err
 	}
+	flush := func(context.Context) error { return nil }
+	if shown.Traces > 0 {
+		if tel.Client, flush, err = tracing.Start(ctx, name, shown.Traces); err != nil {
+			return err
+		}
+	}
 	tel.Log.Info("started", "version", telemetry.Version())
 	err = run(ctx, tel)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -140,9 +148,18 @@ func serve(name string, shown telemetry.Config, run func(context.Context, *telem
 	} else {
 		tel.Log.Info("stopped")
 	}
+	flushing, cancel := context.WithTimeout(httpCtx, flushWithin)
+	defer cancel()
+	if err := flush(flushing); err != nil {
+		tel.Log.Warn("the last traces are lost", "error", err)
+	}
 	closeHTTP()
 	return errors.Join(err, wait())
 }
+
+// flushWithin is how long the last traces may take to be sent; nothing else
+// waits for a collector.
+const flushWithin = 3 * time.Second
 
 // MemoryLimitEnv names the environment variable with the container's memory
 // limit in bytes, filled by the downward API.
