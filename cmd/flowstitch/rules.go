@@ -22,14 +22,15 @@ func rulesCommand() command {
 		usage: `Usage:  flowstitch rules check FILE|DIR ...
         flowstitch rules test [flags] SCRIPT|DIR ...
         flowstitch rules backtest -rules FILE|DIR [-against FILE|DIR] [flags] [LOG ...]
-        flowstitch rules import [-o FILE] SIGMA.yml ...
+        flowstitch rules import [-o FILE] SIGMA.yml|DIR ...
 
 check     reads rules (*.yaml) and tells every mistake.
 test      runs scenario scripts (*.scenario) against the rules that they name.
 backtest  runs rules over flow logs, or over the sessions of a running pipeline,
           and tells what alerts they raise; with -against, what would be new and
           what would be gone.
-import    makes rules of Sigma correlation rules; what has no equal is listed.
+import    makes rules of Sigma rules and correlations over network traffic; what
+          has no equal is listed.
 
 See docs/rules.md; "flowstitch rules test -help" lists the flags of test.
 
@@ -37,7 +38,8 @@ Examples:
   flowstitch rules check examples/rules
   flowstitch rules test examples/rules
   flowstitch rules backtest -rules examples/rules examples/incident.log.gz
-  flowstitch rules backtest -rules new.yaml -against old.yaml -brokers kafka:9092 -from 24h`,
+  flowstitch rules backtest -rules new.yaml -against old.yaml -brokers kafka:9092 -from 24h
+  flowstitch rules import -o imported.yaml examples/rules/sigma`,
 		run: runRules,
 	}
 }

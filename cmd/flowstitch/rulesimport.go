@@ -17,7 +17,10 @@ func rulesImport(_ context.Context, e *env, args []string) error {
 		return err
 	}
 	if len(paths) == 0 {
-		return usagef("import what: files of Sigma rules")
+		return usagef("import what: files of Sigma rules (*.yml), or directories of them")
+	}
+	if paths, err = gather(paths, ".yml"); err != nil {
+		return err
 	}
 	var texts [][]byte
 	for _, p := range paths {

@@ -192,7 +192,7 @@ func TestQuestions(t *testing.T) {
 	recent := filepath.Join(a.work, "recent.log")
 	recentLog(t, recent)
 	a.files = incident + " " + recent
-	a.must(t, `flowstitch rules import -o "$WORK/imported.yaml" examples/rules/sigma/network.yml`)
+	a.must(t, `flowstitch rules import -o "$WORK/imported.yaml" examples/rules/sigma`)
 	var lines, answers []string
 	for _, page := range []string{"docs/query.md", "docs/rules.md"} {
 		lines = append(lines, questions(t, page)...)
@@ -207,7 +207,7 @@ func TestQuestions(t *testing.T) {
 			b := a
 			b.work = t.TempDir()
 			start(t, &b)
-			b.must(t, `flowstitch rules import -o "$WORK/imported.yaml" examples/rules/sigma/network.yml`)
+			b.must(t, `flowstitch rules import -o "$WORK/imported.yaml" examples/rules/sigma`)
 			for i, line := range lines {
 				out := b.must(t, b.overTopics(line))
 				if got := sorted(out); got != answers[i] {
