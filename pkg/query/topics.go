@@ -166,7 +166,7 @@ func (t *Topics) tell(total int64) {
 	if t.Progress == nil {
 		return
 	}
-	t.Progress(t.read, total)
+	t.Progress(total-t.Planned(), total) // by offsets: of an aborted transaction no record comes
 }
 
 // plan finds the offsets between which to read, by the brokers' timestamps.
