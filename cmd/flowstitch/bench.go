@@ -59,7 +59,7 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.Var(&b.brokers, "brokers", "Kafka `brokers`, host:port; without it the embedded broker")
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
 	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof and allocs.pprof to this `directory`")
-	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms")
+	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address every second")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")
 	fs.IntVar(&b.slots, "slots", 0, "slots of each stage; 0 is one for each partition")
@@ -163,6 +163,7 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 	cfg := pipeline.Default(common)
 	if b.preset == "low-latency" {
 		cfg.Sessionize.Sessions.UpdateHold = 100 * time.Millisecond
+		cfg.Detect.EarlyHold = time.Second
 	}
 	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Preset: b.preset, Profiles: b.profiles}, nil
 }

@@ -24,6 +24,8 @@ type source struct {
 	free   chan []byte
 	cur    []byte
 	rest   []byte
+	asked  chan struct{} // closed when ingest reads for the first time
+	once   sync.Once
 
 	mu     sync.Mutex
 	given  int64
@@ -38,6 +40,9 @@ const (
 	chunkRecords = 2000
 	chunkEvery   = 5 * time.Millisecond
 	probeEvery   = time.Second
+	// warmUp is how long a run at a fixed rate goes on before the first probe:
+	// what topics, groups and first transactions take is no delay of an alert.
+	warmUp = 5 * time.Second
 )
 
 func newSource(shape gen.Shape, total int64, rate float64) (*source, error) {
@@ -45,7 +50,7 @@ func newSource(shape gen.Shape, total int64, rate float64) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{load: load, total: total, rate: rate, chunks: make(chan []byte, 8), free: make(chan []byte, 16), probes: map[string]time.Time{}}
+	s := &source{load: load, total: total, rate: rate, chunks: make(chan []byte, 8), free: make(chan []byte, 16), probes: map[string]time.Time{}, asked: make(chan struct{})}
 	return s, nil
 }
 
@@ -54,11 +59,18 @@ func (s *source) run(ctx context.Context) {
 	defer close(s.chunks)
 	var r flow.Record
 	format := flowlog.V2()
+	if s.rate > 0 { // a rate is one that is taken, from the start
+		select {
+		case <-s.asked:
+		case <-ctx.Done():
+			return
+		}
+	}
 	begin := time.Now()
 	s.mu.Lock()
 	s.first = begin
 	s.mu.Unlock()
-	nextProbe := begin.Add(probeEvery)
+	nextProbe := begin.Add(warmUp)
 	for n := int64(0); n < s.total && ctx.Err() == nil; {
 		want := min(chunkRecords, s.total-n)
 		if s.rate > 0 {
@@ -144,6 +156,7 @@ func (s *source) probe(b []byte, format *flowlog.Format) ([]byte, string) {
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
+	s.once.Do(func() { close(s.asked) })
 	if len(s.rest) == 0 {
 		if s.cur != nil {
 			select {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
 	"github.com/flowstitch/flowstitch/pkg/config"
+	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/topology"
@@ -22,6 +23,11 @@ type Config struct {
 	// Rules are files of users' own rules, and directories of them (*.yaml);
 	// see docs/rules.md. They are looked at and take effect like the tuning.
 	Rules []string `yaml:"rules"`
+	// EarlyHold is how long lies at least between two early looks at one address
+	// from one partition, once the first has been sent at once: shorter tells
+	// sooner what a burst that fell apart adds up to, and costs more
+	// observations.
+	EarlyHold time.Duration `yaml:"early_hold"`
 }
 
 // Alerts says how alerts are written.
@@ -43,6 +49,7 @@ func Default() Config {
 	return Config{
 		Common:      service.DefaultCommon(),
 		TuningEvery: 10 * time.Second,
+		EarlyHold:   time.Duration(detect.DefaultSettings().EarlyHold) * time.Millisecond,
 		Alerts:      Alerts{Format: "ocsf", SchemaVersion: "1.8.0", DocsBase: alert.DefaultDocsBase},
 	}
 }
@@ -61,6 +68,7 @@ func (c *Config) Validate() error {
 		p.Check(err != nil || also != format, "alerts.also: %s is what the first topic has already; leave it out for one topic", also)
 	}
 	p.Check(c.TuningEvery > 0, "tuning_every: %v must be more than 0", c.TuningEvery)
+	p.Check(c.EarlyHold >= 100*time.Millisecond && c.EarlyHold <= time.Minute, "early_hold: %v is not between 100ms and 1m", c.EarlyHold)
 	return p.Err()
 }
 

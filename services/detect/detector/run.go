@@ -40,6 +40,7 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	r.rules = cfg.Rules
 	m := newMetrics(tel.Registry)
 	return r.run(ctx, cfg.TuningEvery, func(ctx context.Context, set *detect.Settings) error {
+		set.EarlyHold = cfg.EarlyHold.Milliseconds()
 		return runFolds(ctx, combining, evaluating, writers, m, foldConfig{Version: foldVersion, Settings: *set, Rules: r.texts})
 	})
 }
