@@ -215,9 +215,13 @@ func appendRecordJSON(b []byte, r *flow.Record) []byte {
 
 // explain says how the input was read.
 func explain(w io.Writer, d *flowlog.Decoder, unlaid string) {
-	choices := d.Choices()
+	choices, s := d.Choices(), d.Stats()
 	switch {
 	case len(choices) > 0:
+	case s.Records > 0:
+		fmt.Fprintln(w, "\nNo layout was needed: what was read names its fields itself.")
+	case s.Lines == 0:
+		fmt.Fprintln(w, "\nThere was no line.")
 	case unlaid != "":
 		fmt.Fprintf(w, "\nNo layout: %s\n", unlaid)
 	default:
@@ -233,7 +237,6 @@ func explain(w io.Writer, d *flowlog.Decoder, unlaid string) {
 			fmt.Fprintf(w, "  It has no %s, so its lines alone can not become sessions.\n", name)
 		}
 	}
-	s := d.Stats()
 	fmt.Fprintf(w, "\n%d bytes, %d lines: %d records (%d NODATA, %d SKIPDATA), %d headers, %d rejected; %d control messages\n",
 		s.Bytes, s.Lines, s.Records, s.NoData, s.SkipData, s.Headers, s.Rejected(), s.Control)
 	for _, c := range flowlog.Classes() {
