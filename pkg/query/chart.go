@@ -19,7 +19,7 @@ var (
 // where there are time buckets, a bar for each group otherwise. It draws the
 // first aggregate.
 func (r *Result) Chart(w io.Writer, width int) error {
-	value := slices.IndexFunc(r.Columns, func(c Column) bool { return c.Kind == Number })
+	value := slices.IndexFunc(r.Columns, func(c Column) bool { return c.Kind == Number && !c.Group })
 	if value < 0 {
 		return fmt.Errorf("a chart needs a number: group by something")
 	}

@@ -330,6 +330,7 @@ func (e *Engine) header() (cols []Column) {
 	}
 	cols = append(cols, columnsOf(e.schema, e.dims)...)
 	for i := range cols {
+		cols[i].Group = true
 		if (i > 0 || e.every == 0) && !cols[i].Whole {
 			cols[i].Kind = Text // the value of a group is its text
 		}

@@ -259,6 +259,12 @@ func TestCharts(t *testing.T) {
 		t.Errorf("%v %q", err, b.String())
 	}
 	b.Reset()
+	e = engine(t, Spec{GroupBy: []string{"server_port", "hour"}, Aggregates: []string{"count"}, OrderBy: "hour", Ascending: true})
+	feed(t, NewFolder(e), manyClosed(10)...)
+	if err := e.Result().Chart(&b, 40); err != nil || b.String() != "443 0 10 "+strings.Repeat("█", 30)+"\n" {
+		t.Errorf("%v %q", err, b.String())
+	}
+	b.Reset()
 	e = engine(t, Spec{Every: time.Second, Aggregates: []string{"sum(bytes)"}})
 	feed(t, NewFolder(e), manyClosed(10)...)
 	if err := e.Result().Chart(&b, 60); err != nil || !strings.HasPrefix(b.String(), "all ▄▅▆▇█ peak 13 B\n") {

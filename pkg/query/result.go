@@ -23,6 +23,7 @@ type Column struct {
 	// in its place: "(other)".
 	Whole  bool
 	Signed bool // a change: people see its sign
+	Group  bool // what was grouped by, not what was summed up
 }
 
 // Value is one value of an answer. Text is set for text and times.

@@ -1,6 +1,6 @@
 // Package rule is the users' own language: filters over sessions and flow
-// records written in CEL (https://cel.dev), and threshold and sequence rules
-// built on them.
+// records written in CEL (https://cel.dev), and rules built on them: thresholds,
+// steps one after the other, and steps in any order.
 //
 // It guarantees that a filter means what CEL says it means, however it is run:
 // what compiles to the allocation-free fast path and what is left to cel-go
