@@ -303,11 +303,31 @@ func (d *deployment) wait(what string, ok func() bool) {
 		case <-time.After(50 * time.Millisecond):
 		case <-limit:
 			d.mu.Lock()
-			n := d.total()
+			n, state := d.total(), d.state()
 			d.mu.Unlock()
-			d.t.Fatalf("waited for %s in vain; %d records are there", what, n)
+			d.t.Fatalf("waited for %s in vain; %d records are there\n%s", what, n, state)
 		}
 	}
+}
+
+// state tells how far each shard is, and what failed, for a test that waited in vain.
+func (d *deployment) state() string {
+	var b strings.Builder
+	for n := range d.ledger {
+		for _, name := range slices.Sorted(maps.Keys(d.ledger[n])) {
+			cp, err := shard.ParseCheckpoint(d.ledger[n][name])
+			fmt.Fprintf(&b, "slot %d: %s of %v, state %d, %d read, at %s/%d, arrival %s, error %v\n", n, cp.Shard, cp.Parents, cp.State, cp.Count,
+				cp.Sequence, cp.Sub, time.UnixMilli(cp.Arrival).Format(time.TimeOnly), err)
+		}
+	}
+	for _, p := range d.pods {
+		families, err := p.tel.Registry.Gather()
+		fmt.Fprintf(&b, "a pod, error %v:\n", err)
+		for _, f := range families {
+			fmt.Fprintf(&b, "  %s %v\n", f.GetName(), f.GetMetric())
+		}
+	}
+	return b.String()
 }
 
 // count is total for a test that does not hold the lock.
