@@ -29,8 +29,14 @@ type Config struct {
 	// about who was first.
 	Grain int64
 	// Active bounds how long a running session goes untold: in event time for
-	// final events, in wall time for provisional ones.
+	// final events, in wall time for provisional ones. Above IdleTCP and Interval
+	// together, a short session that no flag ends is told once, by its close;
+	// below, by a progress with everything in it and a close with nothing.
 	Active int64
+	// SkipEmpty leaves out an update after the first that adds nothing to the
+	// counts: another interface saw the same packets, the session's first
+	// events having told them.
+	SkipEmpty bool
 	// UpdateHold is how long, in milliseconds of the partition's tick, the
 	// first update of a session waits for the reply to join it.
 	UpdateHold int64
@@ -53,7 +59,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		IdleTCP: 350, IdleOther: 120, Interval: 60, Linger: 60, Skew: 60, Grain: 1,
-		Active: 300, UpdateHold: 1000, UnansweredAfter: 120, Retain: 360,
+		Active: 420, SkipEmpty: true, UpdateHold: 1000, UnansweredAfter: 120, Retain: 360,
 	}
 }
 

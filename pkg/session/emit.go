@@ -44,6 +44,9 @@ func (t *Table) tellUpdate(i uint32, emit Emit) {
 	t.tellAll(e)
 	t.toldNow(e, side)
 	e.state &^= stDirty
+	if t.cfg.SkipEmpty && !ev.New && ev.OutDelta == (Traffic{}) && ev.InDelta == (Traffic{}) {
+		return // another interface saw what has been told
+	}
 	t.stats.Updates++
 	emit(ev)
 }
@@ -126,12 +129,13 @@ func minus(a, b Traffic) Traffic {
 // event clears the table's event and fills what needs no view.
 func (t *Table) event(e *entry, kind Kind, at uint32) *Event {
 	points := t.ev.Points[:0]
-	t.ev = Event{Kind: kind, Key: t.keyOf(e), Points: points, OriginPartition: t.partition}
+	t.ev = Event{Kind: kind, Key: t.keyOf(e), Points: points}
 	if e.is(stFolded) {
-		t.ev.ID = IDOf(t.ev.Key, flow.Time(e.born))
-		t.ev.OriginOffset = e.origin()
-	} else if e.pend != 0 {
-		t.ev.OriginOffset = t.offset - int64(uint32(t.offset)-t.firstPending(e).off)
+		t.ev.Born = flow.Time(e.born)
+		t.ev.ID = IDOf(t.ev.Key, t.ev.Born)
+	}
+	if kind.Final() {
+		t.ev.OriginPartition, t.ev.OriginOffset = t.partition, e.origin()
 	}
 	t.at = at
 	return &t.ev

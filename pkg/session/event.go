@@ -148,6 +148,10 @@ type Event struct {
 	Kind Kind
 	ID   ID
 	Key  flow.Key
+	// Born is the start that the ID is made from, with the key: IDOf(Key, Born).
+	// It is 0 where there is no ID, or one that came from elsewhere. A late
+	// record may move First before it.
+	Born flow.Time
 
 	Client, Server flow.Endpoint
 	// ClientOuter and ServerOuter are the plain srcaddr/dstaddr where they
@@ -187,7 +191,9 @@ type Event struct {
 	Gap *Gap // only with KindGap
 
 	// Origin is the position in the flows topic of the session's first record:
-	// evidence, not part of the facts that replays must agree on.
+	// evidence, not part of the facts that replays must agree on. It is 0 in an
+	// Update: which record is the first is not decided yet, and four bytes that
+	// do not compress are a tenth of an event.
 	OriginPartition int32
 	OriginOffset    int64
 }

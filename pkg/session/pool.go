@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
@@ -129,7 +130,7 @@ func (p *pool) add(v *info) uint32 {
 func (i *info) clone() info {
 	c := *i
 	c.refs = 0
-	for _, s := range []*string{&c.id, &c.group, &c.account, &c.vpc, &c.subnet, &c.instance, &c.service[0], &c.service[1]} {
+	for _, s := range c.texts() {
 		*s = strings.Clone(*s)
 	}
 	c.tags = nil
@@ -139,7 +140,7 @@ func (i *info) clone() info {
 	return c
 }
 
-// appendText appends the content as snapshots hold it.
+// appendText appends the content, as the pool finds it by.
 func (i *info) appendText(b []byte) []byte {
 	for _, s := range [...]string{i.id, i.group, i.account, i.vpc, i.subnet, i.instance, i.service[0], i.service[1]} {
 		b = packed.AppendText(b, s)
@@ -153,13 +154,88 @@ func (i *info) appendText(b []byte) []byte {
 	return b
 }
 
-// readInfo reads what appendText wrote.
+// readInfo reads what appendText wrote; snapshots of version 1 hold it.
 func readInfo(r *packed.Reader) (v info) {
-	for _, s := range [...]*string{&v.id, &v.group, &v.account, &v.vpc, &v.subnet, &v.instance, &v.service[0], &v.service[1]} {
+	for _, s := range v.texts() {
 		*s = r.Text()
 	}
 	copy(v.outer[0][:], r.Take(16))
 	copy(v.outer[1][:], r.Take(16))
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		v.tags = append(v.tags, flow.Attr{Name: r.Text(), Value: r.Text()})
+	}
+	return v
+}
+
+// texts are the fields of an info that are text.
+func (i *info) texts() [8]*string {
+	return [...]*string{&i.id, &i.group, &i.account, &i.vpc, &i.subnet, &i.instance, &i.service[0], &i.service[1]}
+}
+
+// Bits of the number that says in what an info equals the one before, after
+// one for each text.
+const (
+	sameOuter = 1 << 8 // and the next
+	sameTags  = 1 << 10
+)
+
+// appendAfter appends the content as snapshots hold it: what differs from the
+// info before.
+func (i *info) appendAfter(b []byte, before *info) []byte {
+	same := uint64(0)
+	mine, theirs := i.texts(), before.texts()
+	for n := range mine {
+		if *mine[n] == *theirs[n] {
+			same |= 1 << n
+		}
+	}
+	for n := range i.outer {
+		if i.outer[n] == before.outer[n] {
+			same |= sameOuter << n
+		}
+	}
+	if slices.Equal(i.tags, before.tags) {
+		same |= sameTags
+	}
+	b = packed.AppendUint(b, same)
+	for n := range mine {
+		if same>>n&1 == 0 {
+			b = packed.AppendText(b, *mine[n])
+		}
+	}
+	for n := range i.outer {
+		if same&(sameOuter<<n) == 0 {
+			b = append(b, i.outer[n][:]...)
+		}
+	}
+	if same&sameTags != 0 {
+		return b
+	}
+	b = packed.AppendUint(b, uint64(len(i.tags)))
+	for _, a := range i.tags {
+		b = packed.AppendText(packed.AppendText(b, a.Name), a.Value)
+	}
+	return b
+}
+
+// readAfter reads what appendAfter wrote.
+func readAfter(r *packed.Reader, before *info) info {
+	v := *before
+	same := r.Uint(2*sameTags - 1)
+	for n, s := range v.texts() {
+		if same>>n&1 == 0 {
+			*s = r.Text()
+		}
+	}
+	for n := range v.outer {
+		if same&(sameOuter<<n) == 0 {
+			copy(v.outer[n][:], r.Take(len(v.outer[n])))
+		}
+	}
+	if same&sameTags != 0 {
+		return v
+	}
+	v.tags = nil
 	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		v.tags = append(v.tags, flow.Attr{Name: r.Text(), Value: r.Text()})
 	}

@@ -2,44 +2,43 @@ package session
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/flow/packed"
 )
 
-// snapshotVersion is the first byte of a snapshot: the format, and with it the
-// meaning of the state (the fold version).
-const snapshotVersion = 1
-
-// ErrSnapshot reports bytes that are no snapshot, or of another version.
-var ErrSnapshot = errors.New("session: not a snapshot that this version reads")
+// snapshotVersion is the first byte of a snapshot: its format. Version 1 is
+// still read, see restore1.go.
+const snapshotVersion = 2
 
 // AppendSnapshot appends the whole state. Tables that behave alike give the
 // same bytes: entries are in the order of their keys, lists in their own, and
 // points, last, in the order in which the entries name them. It must not be
 // called inside an unfinished Advance.
+//
+// A snapshot of all sessions is written again and again, so it is small: times
+// and offsets are distances from the table's own, a key is what differs from the
+// key before, a number takes the bytes that it needs.
 func (t *Table) AppendSnapshot(b []byte) []byte {
 	b = append(b, snapshotVersion)
-	b = binary.AppendVarint(b, int64(t.clock))
+	b = packed.AppendVarint(b, int64(t.clock))
 	b = packed.AppendUint(b, uint64(t.wheel.pos))
 	b = packed.AppendUint(b, uint64(t.wall))
-	b = binary.AppendVarint(b, int64(t.partition))
-	b = binary.AppendVarint(b, t.offset)
+	b = packed.AppendVarint(b, int64(t.partition))
+	b = packed.AppendVarint(b, t.offset)
 	for _, g := range t.gaps {
-		b = binary.BigEndian.AppendUint64(b, g)
+		b = packed.AppendUint(b, g)
 	}
 	b = append(b, t.gapAt)
 	order := t.inOrder()
-	points := pointNumbers{number: make([]uint32, len(t.pool.infos))}
-	b = packed.AppendUint(b, uint64(len(order)))
+	w := writer{t: t, b: packed.AppendUint(b, uint64(len(order))), number: make([]uint32, len(t.pool.infos))}
 	place := make([]uint32, len(t.entries.chunks)<<slabBits)
 	for n, i := range order {
 		place[i] = uint32(n)
-		b = t.appendEntry(b, t.entries.at(i), &points)
+		w.entry(t.entries.at(i))
 	}
+	b = w.b
 	for l := listNew; l < numLists; l++ {
 		count := uint64(0)
 		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
@@ -51,25 +50,13 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 		}
 	}
 	at := len(b)
-	b = packed.AppendUint(b, uint64(len(points.order)))
-	for _, i := range points.order {
-		b = t.pool.infos[i].appendText(b)
+	b = packed.AppendUint(b, uint64(len(w.order)))
+	before := &info{}
+	for _, i := range w.order {
+		b = t.pool.infos[i].appendAfter(b, before)
+		before = &t.pool.infos[i]
 	}
 	return binary.BigEndian.AppendUint32(b, uint32(len(b)-at))
-}
-
-// pointNumbers numbers points as a snapshot meets them; 0 is not numbered yet.
-type pointNumbers struct {
-	number []uint32
-	order  []uint32
-}
-
-func (p *pointNumbers) of(i uint32) uint64 {
-	if p.number[i] == 0 {
-		p.order = append(p.order, i)
-		p.number[i] = uint32(len(p.order))
-	}
-	return uint64(p.number[i] - 1)
 }
 
 // inOrder returns all entries by key and age.
@@ -90,234 +77,192 @@ func (t *Table) inOrder() []uint32 {
 	return order
 }
 
-func (t *Table) appendEntry(b []byte, e *entry, points *pointNumbers) []byte {
-	k := t.keyOf(e)
-	b = packed.AppendUint(b, uint64(e.state&^(stFar|stList)))
-	at := len(b)
-	b = k.AppendTo(append(b, 0))
-	b[at] = byte(len(b) - at - 1)
-	for _, v := range [...]uint32{e.born, e.start[0], e.start[1], e.end[0], e.end[1], e.endAt, e.wall} {
-		b = binary.BigEndian.AppendUint32(b, v)
+// writer appends entries.
+type writer struct {
+	t      *Table
+	b      []byte
+	number []uint32 // of points, as entries name them; 0 is not numbered yet
+	order  []uint32
+	key    [2][flow.KeySize6]byte // of this entry and of the one before, in turn
+	size   [2]int
+	turn   int
+}
+
+func (w *writer) uint(v uint64)    { w.b = packed.AppendUint(w.b, v) }
+func (w *writer) near(v, to int64) { w.b = packed.AppendVarint(w.b, v-to) }
+
+// point numbers points as a snapshot meets them.
+func (w *writer) point(i uint32) {
+	if w.number[i] == 0 {
+		w.order = append(w.order, i)
+		w.number[i] = uint32(len(w.order))
 	}
-	b = packed.AppendUint(b, uint64(e.origin()))
-	b = append(b, e.evidence, e.conf, e.misc)
-	n := 0
-	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
+	w.uint(uint64(w.number[i] - 1))
+}
+
+// keyOf writes how many bytes a key shares with the one before, whether it is
+// of IPv6, and the other bytes.
+func (w *writer) keyOf(e *entry) {
+	k := w.t.keyOf(e)
+	last := w.key[w.turn][:w.size[w.turn]]
+	w.turn ^= 1
+	now := k.AppendTo(w.key[w.turn][:0])
+	w.size[w.turn] = len(now)
+	same := 0
+	for same < len(last) && same < len(now) && last[same] == now[same] {
+		same++
+	}
+	w.b = append(w.b, byte(same<<1|int(e.key.six)))
+	w.b = append(w.b, now[same:]...)
+}
+
+func (w *writer) entry(e *entry) {
+	t := w.t
+	w.uint(uint64(e.state &^ (stFar | stList)))
+	w.keyOf(e)
+	if e.is(stFolded) {
+		w.near(int64(e.born), int64(t.wheel.pos))
+		for side := range e.start {
+			if e.start[side] == noTime {
+				w.uint(0)
+				continue
+			}
+			w.uint(1 + zigzag(int64(e.start[side])-int64(e.born)))
+			w.near(int64(e.end[side]), int64(e.start[side]))
+		}
+		w.near(t.offset, e.origin())
+	}
+	if e.endAt == 0 {
+		w.uint(0)
+	} else {
+		w.uint(1 + zigzag(int64(e.endAt)-int64(t.wheel.pos)))
+	}
+	w.near(int64(t.wall), int64(e.wall))
+	w.b = append(w.b, e.evidence, e.conf, e.misc)
+	w.nodes(e)
+	w.ring(e)
+}
+
+func zigzag(v int64) uint64 { return uint64(v<<1 ^ v>>63) }
+
+func (w *writer) nodes(e *entry) {
+	n := uint64(0)
+	for i := e.nodes; i != 0; i = w.t.nodes.at(i).next {
 		n++
 	}
-	b = packed.AppendUint(b, uint64(n))
-	for i := e.nodes; i != 0; i = t.nodes.at(i).next {
-		b = appendNode(b, t.nodes.at(i), points)
+	w.uint(n)
+	for i := e.nodes; i != 0; i = w.t.nodes.at(i).next {
+		w.node(e, w.t.nodes.at(i))
 	}
-	n = 0
+}
+
+func (w *writer) node(e *entry, v *node) {
+	head := uint64(v.bits) << 1 // bit 0: flags follow
+	if v.flags != [2]uint8{} {
+		head |= 1
+	}
+	w.uint(head)
+	if k := v.kind(); k == nodeObserved || k == nodeMemory {
+		w.point(v.info)
+	} else {
+		w.near(int64(int32(v.info)), int64(int32(w.t.wheel.pos))) // noTime, a second that can be, or 0
+	}
+	for _, a := range v.tally {
+		if v.kind() == nodeMemory {
+			w.b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.b, a.lo), a.hi)
+			continue
+		}
+		w.uint(a.records()<<1 | min(a.packets()|a.bytes(), 1))
+		if a.packets()|a.bytes() != 0 {
+			w.uint(a.packets())
+			w.uint(a.bytes())
+		}
+	}
+	if head&1 != 0 {
+		w.b = append(w.b, v.flags[0], v.flags[1])
+	}
+	w.prints(e, v)
+}
+
+// Codes of a fingerprint: none, four bytes that follow, or the one of the only
+// record of a direction, which follows from the counts.
+const (
+	printNone = iota
+	printRaw
+	printOf   // and above: the guesses of node.guess
+	printBits = 4
+)
+
+func (w *writer) prints(e *entry, v *node) {
+	codes := uint64(0)
+	for i, s := range v.seen {
+		code := uint64(printNone)
+		if s != 0 {
+			code = printRaw
+			for g := range guesses {
+				if v.guess(e, g) == s {
+					code = printOf + uint64(g)
+					break
+				}
+			}
+		}
+		codes |= code << (i * printBits)
+	}
+	w.uint(codes)
+	for i, s := range v.seen {
+		if codes>>(i*printBits)&(1<<printBits-1) == printRaw {
+			w.b = binary.BigEndian.AppendUint32(w.b, s)
+		}
+	}
+}
+
+// guesses is how many records node.guess can make up.
+const guesses = 8
+
+// guess returns the fingerprint that the only record of a direction has if it
+// is what the node's counts and the session's times say, or 0. Of the guesses,
+// bit 0 is the side; bit 1, that the format has TCP flags; bit 2, that the
+// record is the one with the session's path.
+func (v *node) guess(e *entry, g int) uint32 {
+	side := g & 1
+	c := v.tally[side]
+	if v.kind() != nodeObserved || c.records() != 1 || e.start[side] == noTime {
+		return 0
+	}
+	flags := uint64(v.flags[side]&7 | v.flags[side]>>1&8 | uint8(g)>>1&1<<4)
+	p := pending{start: e.start[side]}
+	p.lo = c.bytes()&pendBytes | flags<<pendFlags | uint64(side)<<pendSide | uint64(v.action())<<pendAction | uint64(v.direction(side))<<pendDirection
+	p.hi = c.packets() | uint64(e.end[side]-e.start[side])&maxDuration<<pendDuration
+	if g&4 != 0 {
+		p.hi |= uint64(e.misc&pathMask) << pendPath
+	}
+	return p.print()
+}
+
+// pendingRest is how many bits pending.lo has above the bytes; the path follows
+// them.
+const pendingRest = 61 - pendFlags
+
+func (w *writer) ring(e *entry) {
+	n := uint64(0)
 	for i := e.pend; i != 0; {
 		n++
-		if i = t.pendings.at(i).next; i == e.pend {
+		if i = w.t.pendings.at(i).next; i == e.pend {
 			break
 		}
 	}
-	b = packed.AppendUint(b, uint64(n))
+	w.uint(n)
+	start, off := w.t.wheel.pos, uint32(w.t.offset)
 	for i := e.pend; n > 0; n-- {
-		i = t.pendings.at(i).next
-		p := t.pendings.at(i)
-		b = binary.BigEndian.AppendUint32(b, p.start)
-		b = packed.AppendUint(b, points.of(p.info))
-		b = binary.BigEndian.AppendUint32(b, p.off)
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, p.lo), p.hi)
+		i = w.t.pendings.at(i).next
+		p := w.t.pendings.at(i)
+		w.near(int64(p.start), int64(start))
+		w.point(p.info)
+		w.near(int64(int32(off-p.off)), 0)
+		w.uint(p.lo>>pendFlags | uint64(p.path())<<pendingRest)
+		w.uint(p.bytes())
+		w.uint(p.packets())
+		w.uint(p.hi >> pendDuration & maxDuration)
+		start, off = p.start, p.off
 	}
-	return b
-}
-
-func appendNode(b []byte, v *node, points *pointNumbers) []byte {
-	b = binary.BigEndian.AppendUint16(b, v.bits)
-	if k := v.kind(); k == nodeObserved || k == nodeMemory {
-		b = packed.AppendUint(b, points.of(v.info))
-	} else {
-		b = packed.AppendUint(b, uint64(v.info))
-	}
-	for _, a := range v.tally {
-		b = packed.AppendUint(packed.AppendUint(b, a.lo), a.hi)
-	}
-	for _, s := range v.seen {
-		b = binary.BigEndian.AppendUint32(b, s)
-	}
-	return append(b, v.flags[0], v.flags[1])
-}
-
-// Restore replaces the state of an empty table with a snapshot's. It refuses
-// what AppendSnapshot can not have written; the table is then of no use.
-func (t *Table) Restore(b []byte) error {
-	if t.entries.live != 0 {
-		return errors.New("session: restore into a table that is not empty: make a new one")
-	}
-	if len(b) < 5 || b[0] != snapshotVersion {
-		return ErrSnapshot
-	}
-	points, b, err := t.restorePoints(b)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, i := range points {
-			t.pool.drop(i)
-		}
-	}()
-	r := packed.Over(b[1:])
-	t.restoreHeader(&r)
-	order := make([]uint32, 0, 64)
-	for n := r.Count(); n > 0 && !r.Bad(); n-- {
-		i, err := t.restoreEntry(&r, points)
-		if err != nil {
-			return err
-		}
-		order = append(order, i)
-	}
-	if err := t.restoreLists(&r, order); err != nil {
-		return err
-	}
-	if !r.Complete() {
-		return fmt.Errorf("%w: it is cut short or has a tail", ErrSnapshot)
-	}
-	for _, i := range order {
-		t.schedule(i)
-	}
-	return nil
-}
-
-func (t *Table) restoreHeader(r *packed.Reader) {
-	t.clock = flow.Time(r.Varint())
-	t.wheel.pos, t.wall = uint32(r.Uint(maxRecords)), uint32(r.Uint(maxRecords))
-	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
-	t.partition, t.offset = int32(r.Varint()), r.Varint()
-	for i := range t.gaps {
-		t.gaps[i] = r.Fix64()
-	}
-	t.gapAt = r.Byte() % uint8(len(t.gaps))
-}
-
-// restoreLists puts the entries into their lists, in the order they were in.
-func (t *Table) restoreLists(r *packed.Reader, order []uint32) error {
-	for l := listNew; l < numLists; l++ {
-		for n := r.Count(); n > 0 && !r.Bad(); n-- {
-			at := r.Uint(maxRecords)
-			if at >= uint64(len(order)) || t.entries.at(order[at]).list() != listNone {
-				return fmt.Errorf("%w: a list names an entry that is not there", ErrSnapshot)
-			}
-			t.append(order[at], l)
-		}
-	}
-	return nil
-}
-
-// restorePoints reads the points at the end of a snapshot and returns them,
-// held until all that name them are there, and the rest of the snapshot.
-func (t *Table) restorePoints(b []byte) (points []uint32, rest []byte, err error) {
-	size, end := uint64(binary.BigEndian.Uint32(b[len(b)-4:])), len(b)-4
-	if size >= uint64(end) {
-		return nil, nil, fmt.Errorf("%w: it is cut short", ErrSnapshot)
-	}
-	r := packed.Over(b[end-int(size) : end])
-	for n := r.Count(); n > 0 && !r.Bad(); n-- {
-		v := readInfo(&r)
-		i := t.pool.add(&v)
-		t.pool.hold(i)
-		points = append(points, i)
-	}
-	if !r.Complete() {
-		return nil, nil, fmt.Errorf("%w: its points are cut short", ErrSnapshot)
-	}
-	return points, b[:end-int(size)], nil
-}
-
-func (t *Table) restoreEntry(r *packed.Reader, points []uint32) (uint32, error) {
-	state := uint32(r.Uint(maxRecords))
-	k, err := flow.ParseKey(r.Take(int(r.Byte())))
-	if err != nil || r.Bad() {
-		return 0, fmt.Errorf("%w: %w", ErrSnapshot, flow.ErrKey)
-	}
-	i := t.open(hashKey(&k), &k)
-	e := t.entries.at(i)
-	e.state = state &^ (stFar | stList | stCounted)
-	for _, to := range [...]*uint32{&e.born, &e.start[0], &e.start[1], &e.end[0], &e.end[1], &e.endAt, &e.wall} {
-		*to = r.Fix32()
-	}
-	e.setOrigin(int64(r.Uint(maxPackets)))
-	e.evidence, e.conf, e.misc = r.Byte(), r.Byte(), r.Byte()
-	if state&stCounted != 0 {
-		t.countSource(e)
-	}
-	if e.is(stClosed) {
-		t.stats.Retained++
-	}
-	if err := t.restoreNodes(r, e, points); err != nil {
-		return 0, err
-	}
-	if err := t.restoreRing(r, i, points); err != nil {
-		return 0, err
-	}
-	if !e.is(stFolded) && e.pend == 0 {
-		return 0, fmt.Errorf("%w: an entry of nothing", ErrSnapshot)
-	}
-	return i, nil
-}
-
-func (t *Table) restoreNodes(r *packed.Reader, e *entry, points []uint32) error {
-	last := uint32(0)
-	for n := r.Count(); n > 0 && !r.Bad(); n-- {
-		j := t.nodes.alloc()
-		t.link(e, last, j)
-		last = j
-		if !t.restoreNode(r, t.nodes.at(j), points) {
-			return fmt.Errorf("%w: a point that it does not describe", ErrSnapshot)
-		}
-	}
-	return nil
-}
-
-func (t *Table) restoreRing(r *packed.Reader, i uint32, points []uint32) error {
-	for n := r.Count(); n > 0 && !r.Bad(); n-- {
-		p := pending{start: r.Fix32()}
-		at := r.Uint(maxRecords)
-		p.off, p.lo, p.hi = r.Fix32(), r.Fix64(), r.Fix64()
-		if at >= uint64(len(points)) || p.lo>>61 != 0 {
-			return fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
-		}
-		if p.info = points[at]; !t.enqueue(i, &p) {
-			return fmt.Errorf("%w: a pending record is there twice", ErrSnapshot)
-		}
-	}
-	return nil
-}
-
-func (t *Table) restoreNode(r *packed.Reader, v *node, points []uint32) bool {
-	bits := r.Fix16()
-	at := r.Uint(maxRecords)
-	for i := range v.tally {
-		v.tally[i] = tally{r.Uint(1<<64 - 1), r.Uint(1<<64 - 1)}
-	}
-	for i := range v.seen {
-		v.seen[i] = r.Fix32()
-	}
-	v.flags = [2]uint8{r.Byte(), r.Byte()}
-	limit := uint16(len(v.seen))
-	if bits&nodeKind == nodeMemory {
-		limit = memorySize
-	}
-	// Only what is well formed gets its kind: a node without one holds no point.
-	if r.Bad() || bits&nodeSeen>>seenShift >= limit {
-		v.bits = nodeTold
-		return false
-	}
-	v.bits = bits
-	if k := v.kind(); k == nodeTold || k == nodeSent {
-		v.info = uint32(at)
-		return true
-	}
-	if at >= uint64(len(points)) {
-		v.bits = nodeTold
-		return false
-	}
-	v.info = points[at]
-	t.pool.hold(v.info)
-	return true
 }

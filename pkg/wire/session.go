@@ -28,56 +28,28 @@ func AppendSessionKey(b []byte, e *session.Event) []byte {
 
 // AppendSession appends the value of a record on sessions.
 func AppendSession(b []byte, e *session.Event) []byte {
-	b = appendUint(b, 2, uint64(e.Kind))
 	if e.Kind == session.KindGap && e.Gap != nil {
-		return appendGap(b, e.Gap)
+		return appendGap(appendUint(b, 2, uint64(e.Kind)), e.Gap)
 	}
-	if e.ID != (session.ID{}) {
+	if e.Born == 0 && e.ID != (session.ID{}) {
 		b = appendBytes(b, 3, e.ID[:])
 	}
-	b = appendBool(b, 4, e.Client != e.Key.A)
-	b = appendSint(b, 5, int64(e.First))
-	b = appendSint(b, 6, int64(e.Last-e.First))
-	b = appendUint(b, 7, uint64(e.Evidence))
-	b = appendUint(b, 8, uint64(e.Confidence))
-	b = appendUint(b, 9, uint64(e.Direction))
-	b = appendUint(b, 10, uint64(e.Owned))
-	b = appendUint(b, 11, uint64(e.Outcome))
-	b = appendUint(b, 12, uint64(e.Reason))
-	b = appendUint(b, 13, uint64(e.Path))
-	for i, t := range [...]*session.Traffic{&e.Out, &e.In, &e.OutDelta, &e.InDelta, &e.OutFinal, &e.InFinal} {
-		b = appendTraffic(b, protowire.Number(14+i), t)
-	}
-	b = appendSint(b, 20, int64(e.DeltaFirst-e.First))
-	b = appendBool(b, 21, e.New)
-	b = appendBool(b, 22, e.Opened)
 	for i := range e.Points {
-		b = appendPoint(b, 23, &e.Points[i])
+		b = appendPoint(b, 23, &e.Points[i], 0)
 	}
 	b = appendUint(b, 24, uint64(e.PointsMore))
 	b = appendAddr(b, 25, e.ClientOuter)
 	b = appendAddr(b, 26, e.ServerOuter)
 	b = appendString(b, 27, e.ClientService)
 	b = appendString(b, 28, e.ServerService)
-	b = appendUint(b, 30, uint64(e.OriginPartition))
-	return appendUint(b, 31, uint64(e.OriginOffset))
-}
-
-func appendTraffic(b []byte, n protowire.Number, t *session.Traffic) []byte {
-	if *t == (session.Traffic{}) {
-		return b
+	b = appendStatement(b, e)
+	if e.Born != 0 {
+		b = appendSint(b, fieldBorn, int64(e.Born-e.First))
 	}
-	b, body := open(b, n)
-	b = appendSint(b, 1, t.Packets)
-	b = appendSint(b, 2, t.Bytes)
-	b = appendSint(b, 3, t.RejectPackets)
-	b = appendSint(b, 4, t.RejectBytes)
-	b = appendSint(b, 5, t.Records)
-	b = appendUint(b, 6, uint64(t.Flags))
-	return shut(b, body)
+	return b
 }
 
-func appendPoint(b []byte, n protowire.Number, p *session.Point) []byte {
+func appendPoint(b []byte, n protowire.Number, p *session.Point, saw uint64) []byte {
 	b, body := open(b, n)
 	b = appendString(b, 1, p.ID)
 	b = appendString(b, 2, p.LogGroup)
@@ -86,19 +58,23 @@ func appendPoint(b []byte, n protowire.Number, p *session.Point) []byte {
 	b = appendString(b, 5, p.SubnetID)
 	b = appendString(b, 6, p.InstanceID)
 	b = appendAttrs(b, 7, p.Tags)
-	var saw uint64
-	for i, on := range [...]bool{p.SawOut, p.SawIn, p.NearClient, p.NearServer} {
-		if on {
-			saw |= 1 << i
-		}
-	}
 	b = appendUint(b, 8, saw)
 	return shut(b, body)
 }
 
+// sawOf packs what a point saw.
+func sawOf(p *session.Point) uint64 {
+	return bit(p.SawOut, sawOut) | bit(p.SawIn, sawIn) | bit(p.NearClient, nearClient) | bit(p.NearServer, nearServer)
+}
+
+func setSaw(p *session.Point, v uint64) {
+	p.SawOut, p.SawIn = v&sawOut != 0, v&sawIn != 0
+	p.NearClient, p.NearServer = v&nearClient != 0, v&nearServer != 0
+}
+
 func appendGap(b []byte, g *session.Gap) []byte {
 	b, body := open(b, 29)
-	b = appendPoint(b, 1, &g.Point)
+	b = appendPoint(b, 1, &g.Point, sawOf(&g.Point))
 	b = appendSint(b, 2, int64(g.Start))
 	b = appendSint(b, 3, int64(g.End))
 	return shut(b, body)
@@ -108,13 +84,16 @@ func appendGap(b []byte, g *session.Gap) []byte {
 // capacity of its Points. The text of e aliases value.
 func ParseSession(key, value []byte, e *session.Event) error {
 	*e = session.Event{Points: e.Points[:0]}
-	var clientIsB bool
+	var clientIsB bool // as earlier releases told it
+	var s statement
 	m := fields{rest: value}
 	for f := (field{}); m.next(&f); {
 		var err error
 		switch {
 		case f.num == 4:
 			clientIsB = f.bool()
+		case f.num == fieldStatement:
+			s, err = parseStatement(f.b, e)
 		case f.num >= 14 && f.num <= 19:
 			err = parseTraffic(f.b, traffic(e, f.num))
 		case f.num == 3 || f.num == 23 || (f.num >= 25 && f.num <= 29):
@@ -142,8 +121,11 @@ func ParseSession(key, value []byte, e *session.Event) error {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	e.Client, e.Server = e.Key.A, e.Key.B
-	if clientIsB {
+	if clientIsB || s.facts&factClientB != 0 {
 		e.Client, e.Server = e.Server, e.Client
+	}
+	if s.told {
+		s.finish(e)
 	}
 	return nil
 }
@@ -186,6 +168,8 @@ func parseSessionNumber(f *field, e *session.Event) {
 		e.OriginPartition = int32(f.u)
 	case 31:
 		e.OriginOffset = int64(f.u)
+	case fieldBorn:
+		e.Born = flow.Time(f.sint())
 	}
 }
 
@@ -258,8 +242,7 @@ func parsePoint(b []byte, p *session.Point) error {
 			}
 			p.Tags = append(p.Tags, a)
 		case 8:
-			p.SawOut, p.SawIn = f.u&sawOut != 0, f.u&sawIn != 0
-			p.NearClient, p.NearServer = f.u&nearClient != 0, f.u&nearServer != 0
+			setSaw(p, f.u)
 		}
 	}
 	return m.err

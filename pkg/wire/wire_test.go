@@ -172,6 +172,27 @@ func drawEvent(t *rapid.T) (e session.Event) {
 		e.Client, e.Server = e.Server, e.Client
 	}
 	e.OriginPartition, e.OriginOffset = max(e.OriginPartition, 0), max(e.OriginOffset, 0)
+	e.Evidence, e.Confidence, e.Direction, e.Owned = e.Evidence%5, e.Confidence%101, e.Direction%5, e.Owned%4
+	e.Outcome, e.Reason = e.Outcome%5, e.Reason%6
+	e.Points = e.Points[:min(len(e.Points), session.MaxPoints)]
+	if e.Born != 0 {
+		e.ID = session.IDOf(e.Key, e.Born)
+	}
+	traffic := []*session.Traffic{&e.Out, &e.In, &e.OutDelta, &e.InDelta, &e.OutFinal, &e.InFinal}
+	e.Last = e.First + (e.Last-e.First)>>1
+	for i, c := range traffic {
+		c.Records >>= 8 // what a counter of the table holds, and more
+		if i >= 2 {
+			switch rapid.IntRange(0, 3).Draw(t, "copy") { // real ones repeat each other
+			case 0:
+				*c = session.Traffic{}
+			case 1:
+				*c = *traffic[i%2]
+			case 2:
+				*c = *traffic[i-2]
+			}
+		}
+	}
 	return tidy(e)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/segmentio/encoding/json"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/flowstitch/flowstitch/pkg/config"
 	"github.com/flowstitch/flowstitch/pkg/service"
@@ -29,7 +30,11 @@ type Sessions struct {
 	// Interval is the aggregation interval of the flow logs; no idle gap is
 	// below it.
 	Interval time.Duration `yaml:"interval"`
-	// Active is how long a running session goes untold at most.
+	// Active is how long a running session goes untold at most: in event time
+	// for final events, in wall time for provisional ones. It is also how far the
+	// watermark of sessions lies behind the clock. Above idle_tcp and interval
+	// together, a short session without TCP flags is told as a fact once, by its
+	// close, instead of twice.
 	Active time.Duration `yaml:"active"`
 	// UpdateHold is how long the first, provisional update of a session waits
 	// for the reply to join it. 0 tells at once.
@@ -80,12 +85,21 @@ func (c *Config) table() session.Config {
 	return t
 }
 
+// compression is zstd at its fastest, where the other stages take lz4: events are
+// mostly counts, ports and addresses, in which lz4 finds few repeats of four
+// bytes. It makes sessions and snapshots a fifth smaller for half a microsecond of
+// processor time an event (see TestBytesWritten and docs/performance.md).
+func compression() []kgo.CompressionCodec {
+	return []kgo.CompressionCodec{kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()}
+}
+
 // Run sessionizes until ctx ends. Topics are made if they do not exist.
 func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	sc, err := cfg.Stage("sessionize", "", tel)
 	if err != nil {
 		return err
 	}
+	sc.Compression = compression()
 	n := cfg.Pipeline.Partitions
 	specs := append(sc.StageTopics(), stage.DataTopic(stage.FlowsTopic, n), stage.DataTopic(stage.SessionsTopic, n), stage.RejectsSpec(n))
 	if err := stage.EnsureTopics(ctx, &sc, specs...); err != nil {
