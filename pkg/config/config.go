@@ -2,7 +2,7 @@
 //
 // It guarantees that a key which the service does not know is an error with
 // its line and column, that every problem of a file is told at once, and that
-// what it dumps loads again to the same configuration.
+// what it dumps explains each key and loads again to the same configuration.
 package config
 
 import (
@@ -72,9 +72,10 @@ func decode(b []byte, cfg any) error {
 	return yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(cfg)
 }
 
-// Dump writes cfg as YAML.
+// Dump writes cfg as YAML, each key under what the source says of it: the unit,
+// why, how to size it.
 func Dump(w io.Writer, cfg any) error {
-	b, err := yaml.MarshalWithOptions(cfg, yaml.UseLiteralStyleIfMultiline(true))
+	b, err := yaml.MarshalWithOptions(cfg, yaml.UseLiteralStyleIfMultiline(true), yaml.WithComment(comments(cfg)))
 	if err != nil {
 		return fmt.Errorf("config: dump: %w", err)
 	}
