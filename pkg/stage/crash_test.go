@@ -117,3 +117,40 @@ func TestHandOverRefoldsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestClockJumpsOverAMillionEntries: one mark closes everything that is open, in
+// many transactions, with crashes in the middle of it. The output is that of a run
+// without crashes: nothing is closed twice and nothing is forgotten.
+func TestClockJumpsOverAMillionEntries(t *testing.T) {
+	entries := 20_000
+	if os.Getenv("FLOWSTITCH_LONG") == "1" {
+		entries = 1_000_000
+	}
+	rng := rand.New(rand.NewPCG(1, 9))
+	var log []stage.Message
+	add := func(key string, value []byte) {
+		log = append(log, stage.Message{Partition: 2, Offset: int64(len(log)), Key: []byte(key), Value: value})
+	}
+	for i := range entries {
+		add(fmt.Sprintf("k%d", i), simtest.ToyRecord(1_000_000, int64(i)))
+	}
+	add("", wire.AppendMark(nil, &wire.Mark{Deployment: "d", Slots: 1, Watermark: 2_000_000, WallMS: 1}))
+	r := &stage.Rig{
+		Log: log, Input: stage.FlowsTopic, Outputs: []string{stage.SessionsTopic}, Build: simtest.ParseToy, Configs: toyConfigs()[:1], Rand: rng,
+		MaxRecords: entries / 3, TxBytes: entries * 4, SnapshotPercent: 100, CrashPercent: 20, // a record is about 75 bytes: some twenty transactions
+	}
+	if err := r.Run(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := r.Reference(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Output) != entries || !slices.Equal(r.Output, want) {
+		t.Errorf("%d records closed after %d crashes, want %d, the same", len(r.Output), r.Crashes, len(want))
+	}
+	t.Logf("%d entries closed by one mark, %d crashes, %d records refolded", entries, r.Crashes, r.Refolded)
+	if r.Crashes < 3 {
+		t.Errorf("only %d crashes: the test has lost its bite", r.Crashes)
+	}
+}
