@@ -118,6 +118,8 @@ type flows struct {
 	got map[int][]int
 	n   int
 	raw []string // of the rejects
+	// gaps are the records of coverage gaps.
+	gaps []flow.Record
 	// watermark is the highest of a slot that has shards.
 	watermark flow.Time
 	marks     map[int]flow.Time // the last of each slot that is not idle
@@ -168,6 +170,10 @@ func (f *flows) take(t *testing.T, r *kgo.Record) {
 	var rec flow.Record
 	if _, err := wire.ParseFlow(r.Key, r.Value, &rec); err != nil {
 		t.Error(err)
+	}
+	if rec.Kind == flow.KindSkipData {
+		f.gaps = append(f.gaps, rec)
+		return
 	}
 	lane := int(rec.Src.Port) - 40000
 	f.got[lane] = append(f.got[lane], int(rec.Bytes))
@@ -292,6 +298,8 @@ func TestBadRecordsAreRejectedWithTheirBytes(t *testing.T) {
 	broken[len(broken)-1] ^= 1
 	d.Raw(0, []byte(future))
 	d.Raw(1, broken)
+	d.Raw(3, lineAt(time.Unix(60, 0), 3, 1)) // of 1970
+	d.Put[3]++
 	d.Feed(20)
 	startPod(t, c, prefix, srv.URL)
 	f.check(t, d)

@@ -155,6 +155,41 @@ func TestAShardHoursBehindPausesTheRest(t *testing.T) {
 	}
 }
 
+// TestAShardThatNobodyCanReadIsAGapInFlows: when policy lets it go, the clock of
+// flows goes on and a record there says for what time nothing is known; when it
+// can be read again all of it comes.
+func TestAShardThatNobodyCanReadIsAGapInFlows(t *testing.T) {
+	c := kafkatest.Start(t)
+	prefix := kafkatest.Prefix(t)
+	srv := kinesistest.Start(t)
+	d := kinesistest.NewDriver(t, srv.URL, "vpc", 8, line)
+	d.Create(2)
+	d.Feed(40)
+	f := readFlows(t, c, prefix)
+	cfg := podConfig(c.Addrs, prefix, srv.URL)
+	cfg.Kinesis.StuckAfter = 700 * time.Millisecond
+	p := runHere(t, cfg)
+	f.until(t, 40, 60*time.Second)
+	const id = "shardId-000000000001"
+	srv.Fail(func(op, shard string) *kinesistest.Fault {
+		if shard == id && op != "PutRecords" {
+			return &kinesistest.Denied
+		}
+		return nil
+	})
+	d.Feed(40)
+	f.read(t, "the gap", func() bool { return len(f.gaps) > 0 })
+	g := f.gaps[0]
+	if g.InterfaceID != "kinesis/vpc/"+id || g.End <= g.Start || len(g.Attrs) != 1 || !strings.Contains(g.Attrs[0].Value, "could not be read") {
+		t.Errorf("the gap is %+v", g)
+	}
+	if p.metric("kinesis_coverage_gaps_total", "vpc") == 0 || p.metric("records_total", "skipdata") == 0 || p.metric("kinesis_faults_total", "denied") == 0 {
+		t.Error("the gap or its cause is not counted")
+	}
+	srv.Fail(nil)
+	f.check(t, d)
+}
+
 // TestASlowBrokerSlowsTheReaders: while the broker takes nothing, no more is
 // read than memory_bytes and the transactions at hand hold; then all comes.
 func TestASlowBrokerSlowsTheReaders(t *testing.T) {
