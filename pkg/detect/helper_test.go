@@ -61,7 +61,7 @@ func (s shot) event() *session.Event {
 // points is the interface of each end that is ours, as a log of version 11
 // would tell.
 func (s shot) points() []session.Point {
-	p := session.Point{ID: s.point, AccountID: "123456789012", VPCID: "vpc-1", SubnetID: "subnet-1", Tags: []flow.Attr{{Name: "role", Value: "web"}}}
+	p := session.Point{ID: s.point, AccountID: "123456789012", VPCID: "vpc-1", SubnetID: "subnet-1", Region: "eu-west-1", Tags: []flow.Attr{{Name: "role", Value: "web"}}}
 	far := p
 	far.ID, p.NearClient, far.NearServer = s.point+"-far", true, true
 	return []session.Point{p, far}

@@ -18,6 +18,7 @@ const (
 	placeInterface
 	placeInstance
 	placeTag
+	placeRegion
 )
 
 // maxPlaceTags bounds the tags of a place.
@@ -39,7 +40,7 @@ const maxPlaces = 4096
 func (m places) of(p *session.Point) []byte {
 	x := m[p.ID]
 	if x != nil && x.point.AccountID == p.AccountID && x.point.VPCID == p.VPCID && x.point.SubnetID == p.SubnetID &&
-		x.point.InstanceID == p.InstanceID && slices.Equal(x.point.Tags, p.Tags) {
+		x.point.InstanceID == p.InstanceID && x.point.Region == p.Region && slices.Equal(x.point.Tags, p.Tags) {
 		return x.raw
 	}
 	if len(m) >= maxPlaces {
@@ -47,7 +48,7 @@ func (m places) of(p *session.Point) []byte {
 	}
 	x = &placed{point: session.Point{
 		ID: strings.Clone(p.ID), AccountID: strings.Clone(p.AccountID), VPCID: strings.Clone(p.VPCID),
-		SubnetID: strings.Clone(p.SubnetID), InstanceID: strings.Clone(p.InstanceID),
+		SubnetID: strings.Clone(p.SubnetID), InstanceID: strings.Clone(p.InstanceID), Region: strings.Clone(p.Region),
 	}}
 	for _, t := range p.Tags {
 		x.point.Tags = append(x.point.Tags, flow.Attr{Name: strings.Clone(t.Name), Value: strings.Clone(t.Value)})
@@ -63,6 +64,7 @@ func appendPlace(b []byte, p *session.Point) []byte {
 	b = putBytes(b, placeSubnet, p.SubnetID)
 	b = putBytes(b, placeInterface, p.ID)
 	b = putBytes(b, placeInstance, p.InstanceID)
+	b = putBytes(b, placeRegion, p.Region)
 	for _, t := range p.Tags[:min(len(p.Tags), maxPlaceTags)] {
 		var body int
 		b, body = openMessage(b, placeTag)
@@ -85,6 +87,8 @@ func contextOf(b []byte) (c alert.Context) {
 			c.InterfaceID = string(s)
 		case placeInstance:
 			c.InstanceID = string(s)
+		case placeRegion:
+			c.Region = string(s)
 		case placeTag:
 			var t flow.Attr
 			err := each(s, func(n num, _ uint64, s []byte) error {

@@ -22,7 +22,7 @@ func TestContext(t *testing.T) {
 			t.Fatalf("%s: %d findings", id, len(got))
 		}
 		c := got[0].Context
-		if c.InterfaceID != point || c.AccountID != "123456789012" || c.VPCID != "vpc-1" || c.SubnetID != "subnet-1" ||
+		if c.InterfaceID != point || c.AccountID != "123456789012" || c.VPCID != "vpc-1" || c.SubnetID != "subnet-1" || c.Region != "eu-west-1" ||
 			len(c.Tags) != 1 || c.Tags[0] != (flow.Attr{Name: "role", Value: "web"}) {
 			t.Errorf("%s: the context is %+v", id, c)
 		}

@@ -34,6 +34,7 @@ func TestGenerated(t *testing.T) {
 			}
 			t.Log(g.Row())
 			validate(t, g.Row(), g.Pipeline.Statements, valid)
+			checkPlace(t, g)
 			for _, s := range g.False {
 				t.Logf("false: %s %s: %s", s.Severity, s.Detector.ID, s.Sentence)
 			}
@@ -56,6 +57,19 @@ func TestGenerated(t *testing.T) {
 	}
 	if write {
 		writeSection(t, generatedMarker, GeneratedHeader+"\n"+quiet.rows+attacked.rows+"\n"+text)
+	}
+}
+
+// checkPlace holds that alerts say where they are, as far as the format tells:
+// from version 3 the VPC, from version 4 the region.
+func checkPlace(t *testing.T, g *Generated) {
+	n := &g.Scenario.Network
+	for i := range g.Pipeline.Statements {
+		s := &g.Pipeline.Statements[i]
+		if c := &s.Context; g.Version >= 4 && c.InterfaceID != "" && s.Detector.ID != "coverage-gap" && (c.VPCID != n.VPC || c.Region != n.Region) ||
+			g.Version < 4 && c.Region != "" {
+			t.Errorf("%s: version %d: %s is at %+v", g.Row(), g.Version, s.Sentence, *c)
+		}
 	}
 }
 

@@ -272,7 +272,7 @@ func (t *Table) point(ev *Event, v *info) *Point {
 	}
 	ev.Points = append(ev.Points, Point{
 		ID: v.id, LogGroup: v.group, AccountID: v.account, VPCID: v.vpc,
-		SubnetID: v.subnet, InstanceID: v.instance, Tags: v.tags,
+		SubnetID: v.subnet, InstanceID: v.instance, Region: v.region, Tags: v.tags,
 	})
 	return &ev.Points[len(ev.Points)-1]
 }
@@ -310,7 +310,7 @@ func (t *Table) observeGap(r *flow.Record, partition int32, offset int64, emit E
 	t.gapAt = (t.gapAt + 1) % uint8(len(t.gaps))
 	t.gap = Gap{Start: r.Start, End: r.End, Point: Point{
 		ID: r.Point(), LogGroup: r.Origin.LogGroup, AccountID: r.AccountID, VPCID: r.VPCID,
-		SubnetID: r.SubnetID, InstanceID: r.InstanceID,
+		SubnetID: r.SubnetID, InstanceID: r.InstanceID, Region: r.Region,
 	}}
 	for _, a := range r.Attrs {
 		if isTag(a.Name) {

@@ -127,6 +127,7 @@ type Point struct {
 	VPCID      string
 	SubnetID   string
 	InstanceID string
+	Region     string
 	Tags       []flow.Attr // instance-tag and its like, version 11
 	SawOut     bool        // it recorded packets client -> server
 	SawIn      bool        // it recorded packets server -> client

@@ -26,6 +26,7 @@ type info struct {
 	id, group        string
 	account, vpc     string
 	subnet, instance string
+	region           string
 	outer            [2]flow.Addr // plain addresses of A and B where they differ
 	service          [2]string
 	tags             []flow.Attr
@@ -50,7 +51,7 @@ func outers(r *flow.Record, side int) (o [2]flow.Addr) {
 
 func (i *info) matches(r *flow.Record, side int, outer *[2]flow.Addr) bool {
 	if i.refs < 0 || i.id != r.Point() || i.group != r.Origin.LogGroup || i.account != r.AccountID ||
-		i.instance != r.InstanceID || i.vpc != r.VPCID || i.subnet != r.SubnetID ||
+		i.instance != r.InstanceID || i.vpc != r.VPCID || i.subnet != r.SubnetID || i.region != r.Region ||
 		i.service[side] != r.SrcService || i.service[1-side] != r.DstService || i.outer != *outer {
 		return false
 	}
@@ -90,7 +91,7 @@ func (p *pool) intern(r *flow.Record, side int) uint32 {
 func (p *pool) lookup(r *flow.Record, side int, outer *[2]flow.Addr) uint32 {
 	v := info{
 		id: r.Point(), group: r.Origin.LogGroup, account: r.AccountID, vpc: r.VPCID,
-		subnet: r.SubnetID, instance: r.InstanceID, outer: *outer,
+		subnet: r.SubnetID, instance: r.InstanceID, region: r.Region, outer: *outer,
 	}
 	v.service[side], v.service[1-side] = r.SrcService, r.DstService
 	for _, a := range r.Attrs {
@@ -142,7 +143,7 @@ func (i *info) clone() info {
 
 // appendText appends the content, as the pool finds it by.
 func (i *info) appendText(b []byte) []byte {
-	for _, s := range [...]string{i.id, i.group, i.account, i.vpc, i.subnet, i.instance, i.service[0], i.service[1]} {
+	for _, s := range [...]string{i.id, i.group, i.account, i.vpc, i.subnet, i.instance, i.service[0], i.service[1], i.region} {
 		b = packed.AppendText(b, s)
 	}
 	b = append(b, i.outer[0][:]...)
@@ -154,9 +155,11 @@ func (i *info) appendText(b []byte) []byte {
 	return b
 }
 
-// readInfo reads what appendText wrote; snapshots of version 1 hold it.
+// readInfo reads what snapshots of version 1 hold: what appendText writes, less
+// the region.
 func readInfo(r *packed.Reader) (v info) {
-	for _, s := range v.texts() {
+	texts := v.texts()
+	for _, s := range texts[:textsV1] {
 		*s = r.Text()
 	}
 	copy(v.outer[0][:], r.Take(16))
@@ -168,15 +171,18 @@ func readInfo(r *packed.Reader) (v info) {
 }
 
 // texts are the fields of an info that are text.
-func (i *info) texts() [8]*string {
-	return [...]*string{&i.id, &i.group, &i.account, &i.vpc, &i.subnet, &i.instance, &i.service[0], &i.service[1]}
+func (i *info) texts() [9]*string {
+	return [...]*string{&i.id, &i.group, &i.account, &i.vpc, &i.subnet, &i.instance, &i.service[0], &i.service[1], &i.region}
 }
+
+// textsV1 is how many of them snapshots of version 1 hold.
+const textsV1 = 8
 
 // Bits of the number that says in what an info equals the one before, after
 // one for each text.
 const (
-	sameOuter = 1 << 8 // and the next
-	sameTags  = 1 << 10
+	sameOuter = 1 << 9 // and the next
+	sameTags  = 1 << 11
 )
 
 // appendAfter appends the content as snapshots hold it: what differs from the

@@ -59,6 +59,7 @@ func appendPoint(b []byte, n protowire.Number, p *session.Point, saw uint64) []b
 	b = appendString(b, 6, p.InstanceID)
 	b = appendAttrs(b, 7, p.Tags)
 	b = appendUint(b, 8, saw)
+	b = appendString(b, 9, p.Region)
 	return shut(b, body)
 }
 
@@ -243,6 +244,8 @@ func parsePoint(b []byte, p *session.Point) error {
 			p.Tags = append(p.Tags, a)
 		case 8:
 			setSaw(p, f.u)
+		case 9:
+			p.Region = f.text()
 		}
 	}
 	return m.err
