@@ -265,6 +265,9 @@ func (s *bruteState) forget(now flow.Time) {
 
 // spray judges one service over all hosts that were tried.
 func (s *bruteState) spray(p *Pane, r Reporter) {
+	if p.Owned || int64(len(s.list)) < s.d.t.Hosts {
+		return // the usual case: nothing can come of it
+	}
 	type sum struct {
 		hosts int64
 		t     tried
@@ -291,7 +294,7 @@ func (s *bruteState) spray(p *Pane, r Reporter) {
 	}
 	slices.Sort(ports)
 	for _, port := range ports {
-		if x := byPort[port]; x.hosts >= s.d.t.Hosts && !p.Owned && s.guesses(&x.t, s.d.t.SprayAttempts) {
+		if x := byPort[port]; x.hosts >= s.d.t.Hosts && s.guesses(&x.t, s.d.t.SprayAttempts) {
 			r.Raise(s.spraying(p, port, x.hosts, &x.t))
 		}
 	}

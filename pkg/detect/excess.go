@@ -77,8 +77,9 @@ func (s *excessState) Final(p *Pane, r Reporter) {
 
 // beside compares the sources of a service with each other.
 func (s *excessState) beside(p *Pane, r Reporter) {
-	x := excessPane{start: p.Start}
-	for _, row := range p.Set(Caller).Rows() {
+	rows := p.Set(Caller).Rows()
+	x := excessPane{start: p.Start, rows: make([]Row, 0, len(rows))}
+	for _, row := range rows {
 		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ours: row.Ours, Ref: row.Ref, HasRef: row.HasRef})
 	}
 	s.panes = append(s.panes, x)
