@@ -282,9 +282,9 @@ func TestSecondPodJoinsAndLeaves(t *testing.T) {
 	second.leave(t)
 }
 
-// TestBadRecordsAreRejectedWithTheirBytes: a record from 2100, one that ends
-// before it starts and a broken aggregate, none of which may touch the clock;
-// one from 1970 is a flow.
+// TestBadRecordsAreRejectedWithTheirBytes: a record from 2100, one from 1970, when
+// there was no VPC, and a broken aggregate, none of which may touch the clock; one
+// of 2011 is a flow, and does not turn it back.
 func TestBadRecordsAreRejectedWithTheirBytes(t *testing.T) {
 	t.Parallel()
 	c := kafkatest.Start(t)
@@ -298,17 +298,19 @@ func TestBadRecordsAreRejectedWithTheirBytes(t *testing.T) {
 	broken[len(broken)-1] ^= 1
 	d.Raw(0, []byte(future))
 	d.Raw(1, broken)
-	d.Raw(3, lineAt(time.Unix(60, 0), 3, 1)) // of 1970
+	ancient := lineAt(time.Unix(60, 0), 2, 1)
+	d.Raw(2, ancient)
+	d.Raw(3, lineAt(time.Unix(1_300_000_000, 0), 3, 1))
 	d.Put[3]++
 	d.Feed(20)
 	startPod(t, c, prefix, srv.URL)
 	f.check(t, d)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	for len(f.raw) < 2 && ctx.Err() == nil {
+	for len(f.raw) < 3 && ctx.Err() == nil {
 		f.cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { f.take(t, r) })
 	}
-	if !slices.Contains(f.raw, future) || !slices.Contains(f.raw, string(broken)) {
+	if !slices.Contains(f.raw, future) || !slices.Contains(f.raw, string(broken)) || !slices.Contains(f.raw, string(ancient)) {
 		t.Errorf("rejects %q", f.raw)
 	}
 	// The clock is that of idle shards, 16 minutes behind the wall, and not of
