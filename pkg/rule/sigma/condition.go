@@ -38,12 +38,18 @@ func condition(name string, want any) (string, error) {
 	var tests []string
 	for _, v := range values {
 		one, err := t.value(v)
+		if errors.Is(err, errWord) && !t.all && len(values) > 1 {
+			continue // another firewall's word, which no session has: it adds nothing to the others
+		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", t.said, err)
 		}
 		tests = append(tests, one)
 	}
-	if len(tests) == 1 {
+	switch len(tests) {
+	case 0:
+		return "", fmt.Errorf("%s: %w in %v", t.said, errWord, values)
+	case 1:
 		return tests[0], nil
 	}
 	if t.all {
@@ -51,6 +57,9 @@ func condition(name string, want any) (string, error) {
 	}
 	return "(" + strings.Join(tests, " || ") + ")", nil
 }
+
+// errWord is a word for what a firewall did that is not known.
+var errWord = errors.New("nothing says that it was allowed or that it was refused")
 
 // comparisons are the modifiers that compare numbers.
 var comparisons = map[string]string{"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "neq": "!="}
@@ -125,6 +134,8 @@ func (t *test) value(v any) (string, error) {
 	switch {
 	case t.kind == action:
 		return t.act(p)
+	case t.kind == flags:
+		return t.flag(strings.Trim(p.String(), "*"))
 	case plain:
 		return t.equal(literal)
 	case t.op != "==":
@@ -135,7 +146,7 @@ func (t *test) value(v any) (string, error) {
 
 func (t *test) present(s string) (string, error) {
 	yes, err := strconv.ParseBool(s)
-	if err != nil || t.kind == action || t.kind == truth {
+	if err != nil || !single(t.field) {
 		return "", fmt.Errorf("exists %q has no equal", s)
 	}
 	if t.field == "service" {
@@ -153,12 +164,21 @@ func (t *test) act(p pattern) (string, error) {
 	}
 	refused, allowed := slices.ContainsFunc(refusals, re.MatchString), slices.ContainsFunc(permission, re.MatchString)
 	if refused == allowed || t.op != "==" && t.op != "!=" {
-		return "", fmt.Errorf("%q says neither that it was allowed nor that it was refused", p)
+		return "", fmt.Errorf("%w in %q", errWord, p)
 	}
 	if refused != (t.op == "!=") {
 		return `outcome == "rejected"`, nil
 	}
 	return `outcome != "rejected"`, nil
+}
+
+// flag is one TCP flag among those that the client sent.
+func (t *test) flag(name string) (string, error) {
+	name = strings.ToUpper(name)
+	if t.head == "" || t.tail == "" || !slices.Contains([]string{"FIN", "SYN", "RST", "ACK"}, name) {
+		return "", fmt.Errorf("%q: sessions know whether they contain FIN, SYN, RST or the ACK of a SYN-ACK", name)
+	}
+	return strconv.Quote(name) + " in " + t.field, nil
 }
 
 // equal is the comparison with a value without wildcards.

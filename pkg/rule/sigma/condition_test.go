@@ -56,6 +56,13 @@ func TestConditions(t *testing.T) {
 		{"action", []any{"Blocked", "den*"}, `(outcome == "rejected" || outcome == "rejected")`, true},
 		{"action", "allow*", `outcome != "rejected"`, false},
 		{"action|neq", "allowed", `outcome == "rejected"`, true},
+		{"action", []any{"deny", 3, "quarantine"}, `outcome == "rejected"`, true},
+		{"action", []any{"odd", 3}, "", false},
+		{"action|contains|all", []any{"den", "odd"}, "", false},
+		{"blocked", "false", `!(outcome == "rejected")`, false},
+		{"tcp_flags|contains", "syn", `"SYN" in client_flags`, false},
+		{"tcp_flags", "SYN", "", false},
+		{"tcp_flags|contains", "URG", "", false},
 		{"src_ip|fieldref", "dst_ip", `client == server`, false},
 		{`dst_port`, `\*`, "", false},
 		{"action", "*", "", false},
@@ -109,6 +116,11 @@ func TestNotCarriedOver(t *testing.T) {
 		detection("keywords", "s: [one, two], condition: s") +
 		detection("lookahead", "s: {'src_ip|re': '^(?!10)'}, condition: s") +
 		detection("old", "s: {dst_port: 1}, condition: s | count() > 5") +
+		detection("near", "s: {dst_port: 1}, condition: s | near b, timeframe: 5m") +
+		detection("frame", "s: {dst_port: 1}, condition: s, timeframe: 5m") +
+		detection("user", "s: {dst_port: 1}, condition: s | count(user) > 5, timeframe: 5m") +
+		detection("ports", "s: {action: denied}, timeframe: 24h, condition: s | count(dst_port) by src_ip > 10") +
+		detection("all", "s: {action: denied}, timeframe: 5m, condition: s | count() = 7") +
 		detection("them", "_helper: {dst_port: 3}, s: {dst_port: 4}, condition: 1 of them") + `
 title: chain
 correlation: {type: temporal, rules: [many, b], group-by: [src_ip], timespan: 5m}
@@ -142,7 +154,8 @@ title: nothing
 correlation: {type: temporal, timespan: 5m}
 ---
 title: gone
-correlation: {type: event_count, rules: [c], timespan: 5m, condition: {gte: 5}}
+falsepositives: Unknown
+correlation: {type: event_count, rules: c, group-by: src_ip, timespan: 5m, condition: {gte: 5}}
 `
 	res, err := Import([]byte(text))
 	if err != nil {
@@ -152,14 +165,15 @@ correlation: {type: event_count, rules: [c], timespan: 5m, condition: {gte: 5}}
 	for _, s := range res.File.Rules {
 		got[s.ID] = s
 	}
-	if len(got) != 5 || got["them"].Match != "((server_port == 4))" || got["sum"].Having != "sum(bytes_out) >= 5" ||
+	if len(got) != 7 || got["ports"].Having != "distinct(server_port) > 10" || got["ports"].GroupBy[0] != "client" || got["all"].Having != "count == 7" || got["them"].Match != "((server_port == 4))" || got["sum"].Having != "sum(bytes_out) >= 5" ||
 		len(got["both"].Together) != 2 || got["both"].Together[0].By[0] != everybody || len(got["both-2"].Sequence) != 2 {
 		t.Errorf("%d rules: %+v", len(got), got)
 	}
 	notes := strings.Join(res.Notes, "\n")
 	for _, want := range []string{
-		`"keywords" is not imported: s: keywords have no equal`, `"lookahead" is not imported: `, `"old" is not imported: aggregation`,
-		`"chain" is not imported: it refers to "many", which is itself a correlation`, `"average" is not imported: the correlation type "value_avg"`,
+		`"keywords" is not imported: s: keywords have no equal`, `"lookahead" is not imported: `, `"old" is not imported: it counts, and does not say`,
+		`"near" is not imported: the aggregation "| near b" has no equal`, `"frame" is not imported: a timeframe without`, `"user" is not imported: sessions have no field for "user"`,
+		`"chain" is not imported: it refers to "many", which itself counts`, `"average" is not imported: the correlation type "value_avg"`,
 		`the alias "host" says nothing of "b"`, `"not both" is not imported: a condition over the rules`, `"long" is not imported: rule long: within: 720h0m0s`,
 		`"nothing" is not imported: it names no rules`, `"gone" is not imported: it refers to "c", which is not there`,
 	} {

@@ -6,14 +6,20 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"time"
 )
 
 // filterOf makes a filter of a detection: its condition with each search
-// identifier replaced by what it selects.
-func filterOf(detection map[string]any) (string, error) {
+// identifier replaced by what it selects. Where the condition counts, in the
+// form that Sigma had before correlations, that is told beside it.
+func filterOf(detection map[string]any) (string, *aggregation, error) {
 	condition, ok := detection["condition"].(string)
 	if !ok {
-		return "", errors.New("it has no single condition")
+		return "", nil, errors.New("it has no single condition")
+	}
+	condition, agg, err := aggregationOf(condition, detection["timeframe"])
+	if err != nil {
+		return "", nil, err
 	}
 	searches := map[string]string{}
 	for name, v := range detection {
@@ -22,14 +28,63 @@ func filterOf(detection map[string]any) (string, error) {
 		}
 		text, err := search(v)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
+			return "", nil, fmt.Errorf("%s: %w", name, err)
 		}
 		searches[name] = text
 	}
-	if _, old := detection["timeframe"]; old || strings.Contains(condition, "|") {
-		return "", errors.New("aggregation in the condition is Sigma's old form: use a correlation")
+	filter, err := substitute(condition, searches)
+	return filter, agg, err
+}
+
+// aggregation is what a condition counts.
+type aggregation struct {
+	by     []string
+	having string
+	window time.Duration
+}
+
+var aggregated = regexp.MustCompile(`^([^|]+)\|\s*count\(\s*([^()\s]*)\s*\)(?:\s+by\s+([^<>=]+?))?\s*(>=|<=|>|<|==?)\s*([0-9]+)\s*$`)
+
+// aggregationOf splits `selection | count(field) by field > 10`.
+func aggregationOf(condition string, timeframe any) (string, *aggregation, error) {
+	if !strings.Contains(condition, "|") {
+		if timeframe != nil {
+			return "", nil, errors.New("a timeframe without a count has no equal")
+		}
+		return condition, nil, nil
 	}
-	return substitute(condition, searches)
+	m := aggregated.FindStringSubmatch(condition)
+	if m == nil {
+		return "", nil, fmt.Errorf("the aggregation %q has no equal, count has", condition[strings.Index(condition, "|"):])
+	}
+	if timeframe == nil {
+		return "", nil, errors.New("it counts, and does not say in which timeframe")
+	}
+	window, err := timespan(fmt.Sprint(timeframe))
+	if err != nil {
+		return "", nil, err
+	}
+	what, op := "count", m[4]
+	if op == "=" {
+		op = "=="
+	}
+	agg := &aggregation{window: window}
+	for _, said := range append(strings.FieldsFunc(m[3], func(c rune) bool { return c == ',' || c == ' ' }), m[2]) {
+		f := fields[strings.ToLower(said)]
+		switch {
+		case said == "":
+		case f == "" || !single(f):
+			return "", nil, fmt.Errorf("sessions have no field for %q", said)
+		default:
+			agg.by = append(agg.by, f)
+		}
+	}
+	if m[2] != "" { // the last is what is counted
+		what = "distinct(" + agg.by[len(agg.by)-1] + ")"
+		agg.by = agg.by[:len(agg.by)-1]
+	}
+	agg.having = what + " " + op + " " + m[5]
+	return m[1], agg, nil
 }
 
 var token = regexp.MustCompile(`\(|\)|[^\s()]+`)

@@ -19,6 +19,7 @@ var fields = map[string]string{
 	"resp_bytes": "bytes_in", "bytes_in": "bytes_in", "destination.bytes": "bytes_in", "network.bytes": "bytes", "bytes": "bytes",
 	"orig_pkts": "packets_out", "source.packets": "packets_out", "resp_pkts": "packets_in", "destination.packets": "packets_in",
 	"network.packets": "packets", "packets": "packets", "network.direction": "direction", "direction": "direction",
+	"blocked": "(outcome == \"rejected\")", "tcp_flags": "client_flags",
 	// Sysmon says whether the host itself opened the connection.
 	"initiated": "client_own", "sourceisipv6": "client.isIPv6()", "destinationisipv6": "server.isIPv6()",
 }
@@ -32,17 +33,27 @@ const (
 	address             // an IP address
 	action              // allowed or refused, in a firewall's own words
 	truth               // yes or no
+	flags               // of TCP, which the client sent
 )
+
+// single reports whether a field is one value of ours that can be grouped by
+// and counted.
+func single(field string) bool {
+	k := kindOf(field)
+	return k == text || k == number || k == address || field == "client_own"
+}
 
 func kindOf(field string) kind {
 	switch {
 	case field == "action":
 		return action
+	case field == "client_flags":
+		return flags
 	case field == "client" || field == "server":
 		return address
 	case slices.Contains([]string{"proto", "service", "direction"}, field):
 		return text
-	case slices.Contains([]string{"client_own", "client.isIPv6()", "server.isIPv6()"}, field):
+	case slices.Contains([]string{"client_own", "client.isIPv6()", "server.isIPv6()", "(outcome == \"rejected\")"}, field):
 		return truth
 	}
 	return number
@@ -51,7 +62,7 @@ func kindOf(field string) kind {
 // The words of firewalls for what they did.
 var (
 	refusals   = []string{"deny", "denied", "drop", "dropped", "block", "blocked", "reject", "rejected", "forbidden"}
-	permission = []string{"allow", "allowed", "accept", "accepted", "permit", "permitted", "pass"}
+	permission = []string{"allow", "allowed", "accept", "accepted", "permit", "permitted", "pass", "forward"}
 )
 
 // names says ECS's names for a value in ours.

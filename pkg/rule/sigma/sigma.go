@@ -1,7 +1,7 @@
 // Package sigma turns Sigma rules (https://sigmahq.io) over network log
 // sources into rules of Flowstitch: single detections, and the correlations
 // event_count, value_count, value_sum, temporal and temporal_ordered over them,
-// with their aliases.
+// with their aliases, and conditions that count in the form before those.
 //
 // It guarantees that a rule which it makes means what the Sigma rule said, on
 // sessions instead of log lines, and that whatever has no equal is told by name
@@ -37,11 +37,29 @@ type document struct {
 	Name        string         `yaml:"name"`
 	Description string         `yaml:"description"`
 	Level       string         `yaml:"level"`
-	Tags        []string       `yaml:"tags"`
-	False       []string       `yaml:"falsepositives"`
+	Tags        texts          `yaml:"tags"`
+	False       texts          `yaml:"falsepositives"`
 	Logsource   logsource      `yaml:"logsource"`
 	Detection   map[string]any `yaml:"detection"`
 	Correlation *correlation   `yaml:"correlation"`
+}
+
+// texts is a list that may be written as its only item.
+type texts []string
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (l *texts) UnmarshalYAML(decode func(any) error) error {
+	var list []string
+	if err := decode(&list); err == nil {
+		*l = list
+		return nil
+	}
+	var one string
+	if err := decode(&one); err != nil {
+		return err
+	}
+	*l = texts{one}
+	return nil
 }
 
 type logsource struct {
@@ -51,12 +69,12 @@ type logsource struct {
 }
 
 type correlation struct {
-	Type      string   `yaml:"type"`
-	Rules     any      `yaml:"rules"`
-	GroupBy   []string `yaml:"group-by"`
-	Timespan  string   `yaml:"timespan"`
-	Condition any      `yaml:"condition"`
-	Generate  bool     `yaml:"generate"`
+	Type      string `yaml:"type"`
+	Rules     texts  `yaml:"rules"`
+	GroupBy   texts  `yaml:"group-by"`
+	Timespan  string `yaml:"timespan"`
+	Condition any    `yaml:"condition"`
+	Generate  bool   `yaml:"generate"`
 	// Aliases name for each rule the field that stands for one of GroupBy.
 	Aliases map[string]map[string]string `yaml:"aliases"`
 }
@@ -82,7 +100,7 @@ func Import(texts ...[]byte) (*Result, error) {
 			docs = append(docs, d)
 		}
 	}
-	im := &importer{res: &Result{}, byName: map[string]*document{}, match: map[*document]string{}, used: map[*document]bool{}}
+	im := &importer{res: &Result{}, byName: map[string]*document{}, match: map[*document]string{}, counts: map[*document]*aggregation{}, used: map[*document]bool{}}
 	im.lang, _ = rule.NewLanguage(rule.Sessions()) // of constants; it fails for no input
 	for _, d := range docs {
 		for _, name := range []string{d.Title, d.ID, d.Name} {
@@ -112,7 +130,8 @@ type importer struct {
 	lang   *rule.Language
 	byName map[string]*document // by what a correlation may call them
 	match  map[*document]string // filters of detections
-	used   map[*document]bool   // detections that only count for a correlation
+	counts map[*document]*aggregation
+	used   map[*document]bool // detections that only count for a correlation
 }
 
 func (im *importer) skip(d *document, format string, args ...any) {
@@ -127,7 +146,7 @@ func (im *importer) detection(d *document) {
 		im.skip(d, "its log source (category %q, product %q, service %q) is no network traffic", src.Category, src.Product, src.Service)
 		return
 	}
-	text, err := filterOf(d.Detection)
+	text, agg, err := filterOf(d.Detection)
 	if err == nil {
 		_, err = im.lang.Compile(text)
 	}
@@ -135,7 +154,7 @@ func (im *importer) detection(d *document) {
 		im.skip(d, "%v", err)
 		return
 	}
-	im.match[d] = text
+	im.match[d], im.counts[d] = text, agg
 }
 
 var notID = regexp.MustCompile(`[^a-z0-9]+`)
@@ -182,6 +201,9 @@ const singleWindow = 5 * time.Minute
 func (im *importer) single(d *document) {
 	s := base(d)
 	s.Match, s.GroupBy, s.Window, s.Having = im.match[d], []string{"client", "server"}, singleWindow, "count >= 1"
+	if agg := im.counts[d]; agg != nil {
+		s.GroupBy, s.Window, s.Slide, s.Having = agg.by, agg.window, slideOf(agg.window), agg.having
+	}
 	im.add(d, s)
 }
 
@@ -224,25 +246,16 @@ type reference struct {
 
 // referred returns what a correlation is about, in its order.
 func (im *importer) referred(c *correlation) (refs []reference, err error) {
-	var names []string
-	switch r := c.Rules.(type) {
-	case string:
-		names = []string{r}
-	case []any:
-		for _, x := range r {
-			names = append(names, fmt.Sprint(x))
-		}
-	}
-	if len(names) == 0 {
+	if len(c.Rules) == 0 {
 		return nil, errors.New("it names no rules")
 	}
-	for _, n := range names {
+	for _, n := range c.Rules {
 		doc := im.byName[n]
 		switch {
 		case doc == nil:
 			return nil, fmt.Errorf("it refers to %q, which is not there", n)
-		case doc.Correlation != nil:
-			return nil, fmt.Errorf("it refers to %q, which is itself a correlation: that has no equal", n)
+		case doc.Correlation != nil || im.counts[doc] != nil:
+			return nil, fmt.Errorf("it refers to %q, which itself counts or correlates: that has no equal", n)
 		case im.match[doc] == "":
 			return nil, fmt.Errorf("it refers to %q, which was not imported", n)
 		}
@@ -255,7 +268,7 @@ func (im *importer) referred(c *correlation) (refs []reference, err error) {
 				}
 			}
 			f, ok := fields[strings.ToLower(said)]
-			if !ok || kindOf(f) == action {
+			if !ok || !single(f) {
 				return nil, fmt.Errorf("sessions have no field for group-by %q", said)
 			}
 			ref.by = append(ref.by, f)
@@ -338,7 +351,7 @@ func threshold(c *correlation) (string, error) {
 	if c.Type != "event_count" {
 		name := fmt.Sprint(condition["field"])
 		f, ok := fields[strings.ToLower(name)]
-		if !ok || kindOf(f) == action {
+		if !ok || !single(f) {
 			return "", fmt.Errorf("sessions have no field for %q", name)
 		}
 		what = map[string]string{"value_count": "distinct", "value_sum": "sum"}[c.Type] + "(" + f + ")"
