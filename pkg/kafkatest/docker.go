@@ -3,7 +3,10 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/testcontainers/testcontainers-go"
@@ -36,18 +39,7 @@ func startDocker(ctx context.Context) (c *Cluster, err error) {
 	if err := provider.Health(probe); err != nil {
 		return nil, fmt.Errorf("engine not healthy: %w", err)
 	}
-	box, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
-		Started: true,
-		ContainerRequest: testcontainers.ContainerRequest{
-			Image:        image,
-			ExposedPorts: []string{"9092/tcp"},
-			Entrypoint:   []string{"bash", "-c", starter},
-			LifecycleHooks: []testcontainers.ContainerLifecycleHooks{{
-				PostStarts: []testcontainers.ContainerHook{advertise},
-			}},
-			WaitingFor: wait.ForLog("Kafka Server started").WithStartupTimeout(2 * time.Minute),
-		},
-	})
+	box, err := testcontainers.GenericContainer(ctx, request())
 	if err != nil {
 		return nil, err
 	}
@@ -70,19 +62,69 @@ func mapped(ctx context.Context, box testcontainers.Container) (string, error) {
 	return net.JoinHostPort(host, port.Port()), nil
 }
 
+// request is the container that is asked for.
+func request() testcontainers.GenericContainerRequest {
+	return testcontainers.GenericContainerRequest{
+		Started: true,
+		ContainerRequest: testcontainers.ContainerRequest{
+			Image:        image,
+			ExposedPorts: []string{"9092/tcp"},
+			Entrypoint:   []string{"bash", "-c", starter},
+			// Ours run before testcontainers' own hook, which waits for the log.
+			LifecycleHooks: []testcontainers.ContainerLifecycleHooks{{
+				PostStarts: []testcontainers.ContainerHook{advertise},
+			}},
+			WaitingFor: wait.ForLog("Kafka Server started").WithStartupTimeout(2 * time.Minute),
+		},
+	}
+}
+
 // advertise writes the script that starts the broker under the mapped address.
 func advertise(ctx context.Context, box testcontainers.Container) error {
+	// A container runs a moment before its ports are mapped.
+	if err := wait.ForMappedPort("9092/tcp").WaitUntilReady(ctx, box); err != nil {
+		return err
+	}
 	addr, err := mapped(ctx, box)
 	if err != nil {
 		return err
 	}
-	script := "export KAFKA_NODE_ID=1 KAFKA_PROCESS_ROLES=broker,controller" +
-		" KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093 KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER" +
-		" KAFKA_LISTENERS=PLAINTEXT://:9092,CONTROLLER://:9093 KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://" + addr +
-		" KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT" +
-		" KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1" +
-		" KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0" +
-		" KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS=500 KAFKA_AUTO_CREATE_TOPICS_ENABLE=false\n" +
-		"exec /etc/kafka/docker/run\n"
-	return box.CopyToContainer(ctx, []byte(script), "/tmp/start.sh", 0o755)
+	return box.CopyToContainer(ctx, []byte(startScript(addr)), "/tmp/start.sh", 0o755)
+}
+
+// startScript starts the image's broker, which takes its configuration from the
+// environment.
+func startScript(addr string) string {
+	var b strings.Builder
+	env := dockerEnv(addr, "9092", "9093", "9094")
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(&b, "export %s='%s'\n", k, env[k])
+	}
+	return b.String() + "exec /etc/kafka/docker/run\n"
+}
+
+// dockerEnv is the configuration of one node that clients reach at addr. It
+// reaches itself at a listener of its own: the address that clients use means
+// nothing within the container, and the ends of transactions travel from the
+// coordinator to the partitions' leader over the network, on one node too.
+func dockerEnv(addr, clients, controller, inside string) map[string]string {
+	return map[string]string{
+		"KAFKA_NODE_ID":                                                     "1",
+		"KAFKA_PROCESS_ROLES":                                               "broker,controller",
+		"KAFKA_CONTROLLER_QUORUM_VOTERS":                                    "1@localhost:" + controller,
+		"KAFKA_CONTROLLER_LISTENER_NAMES":                                   "CONTROLLER",
+		"KAFKA_LISTENERS":                                                   "PLAINTEXT://:" + clients + ",INSIDE://:" + inside + ",CONTROLLER://:" + controller,
+		"KAFKA_ADVERTISED_LISTENERS":                                        "PLAINTEXT://" + addr + ",INSIDE://localhost:" + inside,
+		"KAFKA_INTER_BROKER_LISTENER_NAME":                                  "INSIDE",
+		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP":                              "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR":                            "1",
+		"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR":                    "1",
+		"KAFKA_TRANSACTION_STATE_LOG_MIN_ISR":                               "1",
+		"KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR":            "1",
+		"KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR":                       "1",
+		"KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS": "1000",
+		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":                            "0",
+		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":                                "500",
+		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                                   "false",
+	}
 }

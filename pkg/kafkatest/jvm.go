@@ -59,6 +59,10 @@ func StartProcess(ctx context.Context) (*Process, error) { return StartProcessOn
 
 // StartProcessOn is StartProcess on a port; 0 is a free one.
 func StartProcessOn(ctx context.Context, port int) (*Process, error) {
+	return startProcess(ctx, port, (*Process).properties)
+}
+
+func startProcess(ctx context.Context, port int, properties func(*Process) string) (*Process, error) {
 	libs, err := fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -74,7 +78,7 @@ func StartProcessOn(ctx context.Context, port int) (*Process, error) {
 	if port != 0 {
 		p.port = port
 	}
-	if err := os.WriteFile(p.conf(), []byte(p.properties()), 0o600); err != nil {
+	if err := os.WriteFile(p.conf(), []byte(properties(p)), 0o600); err != nil {
 		return nil, err
 	}
 	// Any 16 bytes in base64 are a cluster id.
