@@ -11,8 +11,9 @@ import (
 // may be merged or refolded only under equal Settings.
 type Settings struct {
 	// Pane is the width of a pane in seconds. Narrower panes judge sooner and
-	// cost more observations. 300 is the active timeout of sessions, below
-	// which a running session says nothing new.
+	// cost more observations. The figures that thresholds come from are for 300;
+	// far below the active timeout of sessions (420) a running one says nothing
+	// new.
 	Pane int64
 	// Own are our own networks, beside what ingest learns and private ranges.
 	Own []netip.Prefix
