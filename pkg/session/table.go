@@ -37,7 +37,7 @@ type Stats struct {
 	Open     int // sessions that have begun or are about to, by entries
 	Retained int // closed ones kept for corrections
 	Pending  int // records that the clock has not passed
-	Points   int // observation points known
+	Points   int // observation points known; 0 for one made by NewTableBeside
 	Bytes    int // memory of all that, by its parts
 }
 
@@ -58,7 +58,8 @@ type Table struct {
 	pendings  slab[pending]
 	keys6     slab[[2]flow.Addr]
 	idx       index
-	pool      pool
+	pool      *pool
+	lodger    bool // the pool is another table's
 	wheel     wheel
 	lists     [numLists]list
 	clock     flow.Time
@@ -81,7 +82,17 @@ type Table struct {
 
 // NewTable returns an empty bucket. The configuration must be valid.
 func NewTable(cfg Config) *Table {
-	return &Table{cfg: cfg, clock: flow.MinTime, wheel: wheel{farAt: noTime}}
+	return &Table{cfg: cfg, clock: flow.MinTime, wheel: wheel{farAt: noTime}, pool: new(pool)}
+}
+
+// NewTableBeside returns an empty bucket that shares with another what is known
+// of observation points. Both are then used by the same goroutine. The buckets of
+// a partition see the same interfaces: each on its own would keep them all, which
+// is more than the sessions of a small bucket take.
+func NewTableBeside(cfg Config, other *Table) *Table {
+	t := NewTable(cfg)
+	t.pool, t.lodger = other.pool, true
+	return t
 }
 
 // Clock returns how far the table has been advanced.
@@ -91,7 +102,10 @@ func (t *Table) Clock() flow.Time { return t.clock }
 func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Open = t.entries.live - s.Retained
-	s.Pending, s.Points, s.Bytes = t.pendings.live, len(t.pool.infos), t.bytes()
+	s.Pending, s.Bytes = t.pendings.live, t.bytes()
+	if !t.lodger {
+		s.Points = len(t.pool.infos)
+	}
 	return s
 }
 

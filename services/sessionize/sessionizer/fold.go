@@ -2,6 +2,7 @@ package sessionizer
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/segmentio/encoding/json"
 
@@ -20,6 +21,9 @@ const buckets = 64
 type fold struct {
 	cfg     session.Config
 	metrics *metrics
+
+	mu    sync.Mutex
+	first map[int32]*session.Table // of a partition: the one whose points the others share
 }
 
 // foldConfig is what a fold depends on, as the ledger keeps it: a tail is
@@ -42,7 +46,7 @@ func parseFold(config []byte, m *metrics) (stage.Fold, error) {
 	if c.Version != foldVersion {
 		return nil, fmt.Errorf("sessionize: the ledger's snapshots were made by version %d of the fold and this program has version %d; let the old version end in order (SIGTERM), so that nothing is left to refold", c.Version, foldVersion)
 	}
-	return &fold{cfg: c.Session, metrics: m}, nil
+	return &fold{cfg: c.Session, metrics: m, first: map[int32]*session.Table{}}, nil
 }
 
 // Buckets implements stage.Fold.
@@ -58,8 +62,27 @@ func (f *fold) Route(m *stage.Message) (int, error) {
 }
 
 // NewBucket implements stage.Fold.
-func (f *fold) NewBucket(int32, int) stage.Bucket {
-	return &bucket{table: session.NewTable(f.cfg), metrics: f.metrics}
+// The buckets of a partition are made in order, by the goroutine that works
+// it: bucket 0 begins anew, so that nothing is shared with an owner before, which
+// may still be on its way out.
+func (f *fold) NewBucket(partition int32, i int) stage.Bucket {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := &bucket{metrics: f.metrics, fold: f, partition: partition}
+	if other := f.first[partition]; i > 0 && other != nil {
+		b.table = session.NewTableBeside(f.cfg, other)
+		return b
+	}
+	b.table = session.NewTable(f.cfg)
+	f.first[partition] = b.table
+	return b
+}
+
+// forget ends the sharing with a partition's buckets so far.
+func (f *fold) forget(partition int32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.first, partition)
 }
 
 // Watermark implements stage.Fold: by the clock less the active timeout every
@@ -68,12 +91,14 @@ func (f *fold) Watermark(clock flow.Time) flow.Time { return clock.Add(-f.cfg.Ac
 
 // bucket is one table and the buffers of its adapter.
 type bucket struct {
-	table    *session.Table
-	metrics  *metrics
-	reported session.Stats
-	rec      flow.Record
-	out      stage.Emitter
-	key, val []byte
+	table     *session.Table
+	fold      *fold
+	partition int32
+	metrics   *metrics
+	reported  session.Stats
+	rec       flow.Record
+	out       stage.Emitter
+	key, val  []byte
 }
 
 // Fold implements stage.Bucket.
@@ -135,7 +160,10 @@ func (b *bucket) AppendSnapshot(p []byte) []byte { return b.table.AppendSnapshot
 func (b *bucket) Restore(p []byte) error { return b.table.Restore(p) }
 
 // Close takes the bucket out of the gauges: another member shows it now.
-func (b *bucket) Close() { b.metrics.hold(&b.reported, &session.Stats{}) }
+func (b *bucket) Close() {
+	b.metrics.hold(&b.reported, &session.Stats{})
+	b.fold.forget(b.partition)
+}
 
 // report brings the metrics up to date. Counters begin with the process: what
 // a refold repeats is counted as it is folded.
