@@ -156,6 +156,7 @@ func sessionPlaces() []Field {
 		list("vpcs", "VPCs of those interfaces", `"vpc-0a1b2c3d" in vpcs`, func(p *session.Point) string { return p.VPCID }),
 		list("subnets", "subnets of those interfaces", `"subnet-0a1b2c3d" in subnets`, func(p *session.Point) string { return p.SubnetID }),
 		list("instances", "instances of those interfaces", `"i-0a1b2c3d" in instances`, func(p *session.Point) string { return p.InstanceID }),
+		list("regions", "AWS regions of those interfaces, where the format has them", `"eu-central-1" in regions`, func(p *session.Point) string { return p.Region }),
 		list("log_groups", "log groups that recorded it", `"prod-flow-logs" in log_groups`, func(p *session.Point) string { return p.LogGroup }),
 		tags("tags", "instance tags of any side", `tags["env"] == "prod"`, func(*session.Point) bool { return true }),
 		tags("client_tags", "instance tags at the client's own interface", `client_tags["role"] == "bastion"`, func(p *session.Point) bool { return p.NearClient }),
