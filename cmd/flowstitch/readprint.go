@@ -19,6 +19,7 @@ type sessionPrinter struct {
 	out  *bytes.Buffer // of the event under way
 	csv  *csv.Writer
 	json *json.Encoder
+	text []byte // of a row, to be used again
 }
 
 // Write implements io.Writer for the encoders.
@@ -98,22 +99,71 @@ func (p *sessionPrinter) event(out *bytes.Buffer, e *session.Event) {
 	}
 }
 
+// table prints a row as sessionTableRow lays it out. It appends by hand, for
+// formatting by verbs took a fifth of the time of reading a log.
 func (p *sessionPrinter) table(e *session.Event) {
-	names := pointNames(e)
-	size := func(accepted, rejected int64) string {
+	size := func(b []byte, accepted, rejected int64) []byte {
+		b = strconv.AppendInt(b, accepted, 10)
 		if rejected > 0 {
-			return fmt.Sprintf("%d(-%d)", accepted, rejected)
+			b = append(strconv.AppendInt(append(b, "(-"...), rejected, 10), ')')
 		}
-		return strconv.FormatInt(accepted, 10)
+		return b
 	}
 	ended := e.Reason.String()
 	if e.Kind != session.KindClose {
 		ended = e.Kind.String()
 	}
-	fmt.Fprintf(p.out, sessionTableRow, e.First.UTC().Format(time.RFC3339), strconv.FormatInt(int64(e.Last-e.First), 10),
-		protocolName(e.Key.Protocol), e.Client, e.Server, size(e.Out.Packets+e.In.Packets, e.Out.RejectPackets+e.In.RejectPackets),
-		size(e.Out.Bytes, e.Out.RejectBytes), size(e.In.Bytes, e.In.RejectBytes), e.Outcome, ended, e.Direction,
-		fmt.Sprintf("%s %d%%, %s", e.Evidence, e.Confidence, strings.Join(names, " ")))
+	b := left(e.First.UTC().AppendFormat(p.text[:0], time.RFC3339), 0, 20)
+	at := len(b)
+	b = right(strconv.AppendInt(b, int64(e.Last-e.First), 10), at, 8)
+	for _, c := range [...]struct {
+		text  string
+		width int
+	}{{protocolName(e.Key.Protocol), 5}, {e.Client.String(), 45}, {e.Server.String(), 45}} {
+		at = len(b)
+		b = left(append(b, c.text...), at, c.width)
+	}
+	at = len(b)
+	b = right(size(b, e.Out.Packets+e.In.Packets, e.Out.RejectPackets+e.In.RejectPackets), at, 11)
+	at = len(b)
+	b = right(size(b, e.Out.Bytes, e.Out.RejectBytes), at, 14)
+	at = len(b)
+	b = right(size(b, e.In.Bytes, e.In.RejectBytes), at, 14)
+	for _, c := range [...]struct {
+		text  string
+		width int
+	}{{e.Outcome.String(), 10}, {ended, 8}, {e.Direction.String(), 9}} {
+		at = len(b)
+		b = left(append(b, c.text...), at, c.width)
+	}
+	b = append(append(b, e.Evidence.String()...), ' ')
+	b = append(strconv.AppendUint(b, uint64(e.Confidence), 10), "%,"...)
+	for _, n := range pointNames(e) {
+		b = append(append(b, ' '), n...)
+	}
+	if len(e.Points) == 0 && e.PointsMore == 0 {
+		b = append(b, ' ')
+	}
+	p.text = append(b, '\n')
+	p.out.Write(p.text)
+}
+
+const blanks = "                                                  "
+
+// left fills the cell that begins at from up with blanks, and one more.
+func left(b []byte, from, width int) []byte {
+	return append(b, blanks[:1+max(0, width-(len(b)-from))]...)
+}
+
+// right moves the cell that begins at from to its right edge, and adds a blank.
+func right(b []byte, from, width int) []byte {
+	n := len(b) - from
+	if n < width {
+		b = append(b, blanks[:width-n]...)
+		copy(b[from+width-n:], b[from:from+n])
+		copy(b[from:], blanks[:width-n])
+	}
+	return append(b, ' ')
 }
 
 func pointNames(e *session.Event) (names []string) {

@@ -9,19 +9,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
-// generatedLog writes the incident of examples/ with some IPv6.
+// generatedLog writes the beginning of the incident of examples/, with some IPv6.
 func generatedLog(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "incident.log.gz")
 	var errs bytes.Buffer
 	e := &env{stdout: &bytes.Buffer{}, stderr: &errs}
-	if code := execute(context.Background(), e, []string{"gen", "-o", path, "-ipv6", "20"}); code != 0 {
+	if code := execute(context.Background(), e, []string{"gen", "-o", path, "-ipv6", "20", "-lines", "30000"}); code != 0 {
 		t.Fatal(errs.String())
 	}
 	return path
@@ -142,6 +143,38 @@ func TestReadIsOneTable(t *testing.T) {
 	slices.Sort(p.lines)
 	if !slices.Equal(got, p.lines) {
 		t.Fatalf("%d lines and %d", len(got), len(p.lines))
+	}
+}
+
+// A row is as sessionTableRow lays it out, whatever its cells hold.
+func TestReadRow(t *testing.T) {
+	p := newSessionPrinter("table")
+	for _, e := range []session.Event{
+		{}, {Kind: session.KindClose, Points: []session.Point{{}, {ID: "eni-2"}}, PointsMore: 3},
+		{First: 1418530010, Last: 1418530070, Key: flow.Key{Protocol: 58}, Confidence: 90,
+			Client: flow.Endpoint{Addr: flow.MustAddr("2001:db8:1111:2222:3333:4444:5555:6666"), Port: 65535},
+			Server: flow.Endpoint{Addr: flow.MustAddr("10.0.0.1"), Port: 443},
+			Out:    session.Traffic{Packets: 1 << 60, Bytes: 1 << 60, RejectPackets: 5, RejectBytes: 1 << 60}},
+	} {
+		size := func(accepted, rejected int64) string {
+			if rejected > 0 {
+				return fmt.Sprintf("%d(-%d)", accepted, rejected)
+			}
+			return fmt.Sprint(accepted)
+		}
+		ended := e.Reason.String()
+		if e.Kind != session.KindClose {
+			ended = e.Kind.String()
+		}
+		want := fmt.Sprintf(sessionTableRow, e.First.UTC().Format(time.RFC3339), fmt.Sprint(int64(e.Last-e.First)),
+			protocolName(e.Key.Protocol), e.Client, e.Server, size(e.Out.Packets+e.In.Packets, e.Out.RejectPackets+e.In.RejectPackets),
+			size(e.Out.Bytes, e.Out.RejectBytes), size(e.In.Bytes, e.In.RejectBytes), e.Outcome, ended, e.Direction,
+			fmt.Sprintf("%s %d%%, %s", e.Evidence, e.Confidence, strings.Join(pointNames(&e), " ")))
+		var b bytes.Buffer
+		p.event(&b, &e)
+		if b.String() != want {
+			t.Errorf("%q\n%q", b.String(), want)
+		}
 	}
 }
 
