@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"cmp"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
@@ -53,13 +52,6 @@ type CombineStats struct {
 type accKey struct {
 	pane   flow.Time
 	entity Entity
-}
-
-func (k accKey) compare(o accKey) int {
-	if k.pane != o.pane {
-		return cmp.Compare(k.pane, o.pane)
-	}
-	return k.entity.Compare(o.entity)
 }
 
 // Early weights: an entity's early sums are sent when their weight reaches
