@@ -98,6 +98,25 @@ func BenchmarkCodecs(b *testing.B) {
 			}
 		}
 	})
+	e := sampleEvent()
+	eventKey, eventValue := wire.AppendSessionKey(nil, &e), wire.AppendSession(nil, &e)
+	b.Run("session/append", func(b *testing.B) {
+		b.SetBytes(int64(len(eventValue)))
+		b.ReportAllocs()
+		for b.Loop() {
+			eventValue = wire.AppendSession(eventValue[:0], &e)
+		}
+	})
+	b.Run("session/parse", func(b *testing.B) {
+		b.SetBytes(int64(len(eventValue)))
+		b.ReportAllocs()
+		var got session.Event
+		for b.Loop() {
+			if err := wire.ParseSession(eventKey, eventValue, &got); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	// The baseline: what the official runtime does with the same bytes.
 	d := schema(b).Messages().ByName("Flow")
 	b.Run("flow/parse/dynamicpb", func(b *testing.B) {
@@ -121,14 +140,25 @@ func sampleRecord() flow.Record {
 	}
 }
 
+func sampleEvent() session.Event {
+	r := sampleRecord()
+	out, in := session.Traffic{Packets: 20, Bytes: 4249, Records: 1, Flags: 3}, session.Traffic{Packets: 18, Bytes: 22000, Records: 1, Flags: 19}
+	e := session.Event{
+		Kind: session.KindClose, First: 1700000000, Last: 1700000010, Born: 1700000000, DeltaFirst: 1700000000, Evidence: session.EvidenceFlags, Confidence: 99,
+		Out: out, In: in, OutFinal: out, InFinal: in, OutDelta: session.Traffic{Packets: -2, Bytes: 249}, Opened: true,
+		Points: []session.Point{{ID: "eni-1235b8ca123456789", AccountID: "123456789010", SawOut: true, SawIn: true}}, OriginPartition: 5, OriginOffset: 1 << 24,
+	}
+	e.Key, _ = flow.NewKey(0, 6, r.Src, r.Dst)
+	e.Client, e.Server = e.Key.A, e.Key.B
+	return e
+}
+
 func TestAllocations(t *testing.T) {
 	r := sampleRecord()
 	key, value := wire.AppendFlowKey(nil, 0, &r), wire.AppendFlow(nil, &r)
 	var got flow.Record
 	var e session.Event
-	event := session.Event{Kind: session.KindClose, First: 1700000000, Last: 1700000010, Points: []session.Point{{ID: "eni-1"}}}
-	event.Key, _ = flow.NewKey(0, 6, r.Src, r.Dst)
-	event.Client, event.Server = event.Key.A, event.Key.B
+	event := sampleEvent()
 	eventKey, eventValue := wire.AppendSessionKey(nil, &event), wire.AppendSession(nil, &event)
 	for name, f := range map[string]func(){
 		"append flow":    func() { value = wire.AppendFlow(value[:0], &r) },
