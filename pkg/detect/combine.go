@@ -1,7 +1,6 @@
 package detect
 
 import (
-
 	"github.com/flowstitch/flowstitch/pkg/flow"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
