@@ -16,6 +16,10 @@ help: ## list the targets
 build: ## build the four programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/flowstitch ./services/...
 
+.PHONY: build-pgo
+build-pgo: ## the same, compiled with the profile of the pipeline: about a tenth cheaper to run, minutes to build
+	CGO_ENABLED=0 go build -trimpath -pgo=internal/bench/pipeline.pgo -o $(BIN)/ ./cmd/flowstitch ./services/...
+
 .PHONY: test
 test: lint vulncheck test-race k8s-test ## everything: linters, -race, real Kafka, Kinesis emulators, manifests
 

@@ -58,7 +58,7 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.Float64Var(&b.rate, "rate", 0, "records a second of wall time; 0 is as fast as possible")
 	fs.Var(&b.brokers, "brokers", "Kafka `brokers`, host:port; without it the embedded broker")
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
-	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof and allocs.pprof to this `directory`")
+	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof, allocs.pprof and pipeline.pgo (for go build -pgo) to this `directory`")
 	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address every second")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")

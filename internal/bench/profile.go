@@ -131,8 +131,32 @@ func allocProfile() (*share, error) {
 	return readProfile(b.Bytes(), "alloc_space")
 }
 
-// keepProfiles writes the run's profiles for go tool pprof. Allocations are
-// those since the process began.
+// forCompiler is a CPU profile as `go build -pgo` reads it: functions and calls,
+// without labels, and without the paths of the machine that it was taken on.
+func forCompiler(cpu []byte) ([]byte, error) {
+	p, err := profile.ParseData(cpu)
+	if err != nil {
+		return nil, fmt.Errorf("bench: reading a profile: %w", err)
+	}
+	for _, s := range p.Sample {
+		s.Label, s.NumLabel, s.NumUnit = nil, nil, nil
+	}
+	for _, m := range p.Mapping {
+		m.File, m.BuildID = "", ""
+	}
+	for _, f := range p.Function {
+		f.Filename = ""
+	}
+	p.TimeNanos, p.Comments = 0, nil
+	var b bytes.Buffer
+	if err := p.Compact().Write(&b); err != nil {
+		return nil, fmt.Errorf("bench: writing a profile: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// keepProfiles writes the run's profiles for go tool pprof and the compiler.
+// Allocations are those since the process began.
 func (o *Options) keepProfiles(cpu []byte) error {
 	if o.Profiles == "" {
 		return nil
@@ -141,10 +165,12 @@ func (o *Options) keepProfiles(cpu []byte) error {
 	if err := pprof.Lookup("allocs").WriteTo(&allocs, 0); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	err := errors.Join(
+	pgo, err := forCompiler(cpu)
+	err = errors.Join(err,
 		os.MkdirAll(o.Profiles, 0o755),
 		os.WriteFile(filepath.Join(o.Profiles, "cpu.pprof"), cpu, 0o644),
 		os.WriteFile(filepath.Join(o.Profiles, "allocs.pprof"), allocs.Bytes(), 0o644),
+		os.WriteFile(filepath.Join(o.Profiles, "pipeline.pgo"), pgo, 0o644),
 	)
 	if err != nil {
 		return fmt.Errorf("bench: keeping the profiles: %w", err)

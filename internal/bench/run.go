@@ -35,7 +35,8 @@ type Options struct {
 	Broker string
 	// Preset names the settings, for the header.
 	Preset string
-	// Profiles is a directory for the run's cpu.pprof and allocs.pprof; "" writes none.
+	// Profiles is a directory for the run's cpu.pprof, allocs.pprof and
+	// pipeline.pgo, the first for the compiler; "" writes none.
 	Profiles string
 	// Progress is told now and then what has been given.
 	Progress func(given int64, rate float64)
