@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,7 +24,7 @@ func (st *Stage) slotClient(n int) (*kgo.Client, error) {
 		kgo.ProducerLinger(time.Second),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.ProducerBatchMaxBytes(1<<20),
-		kgo.ProducerBatchCompression(st.cfg.Compression...),
+		kgo.ProducerBatchCompression(slices.Clone(st.cfg.Compression)...), // the client writes into the list it is given
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("stage: slot %d: client: %w", n, err)
