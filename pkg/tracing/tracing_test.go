@@ -37,8 +37,8 @@ func TestTraces(t *testing.T) {
 		}
 		for _, s := range spans {
 			for _, a := range s.Attributes {
-				if strings.Contains(a.Value.Emit(), "10.0.0.1") {
-					t.Errorf("%s tells %s=%s", s.Name, a.Key, a.Value.Emit())
+				if strings.Contains(a.Value.String(), "10.0.0.1") {
+					t.Errorf("%s tells %s=%s", s.Name, a.Key, a.Value.String())
 				}
 			}
 		}
