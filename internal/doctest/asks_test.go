@@ -123,7 +123,7 @@ var wants = map[string][]string{
 	`-from 2026-03-02T09:00:00Z`:                       {`(?m)^ +443 +1\.1 GB +358\.\d MB +\+7\d\d\.\d MB$`, `(?m)^ +22 .* -2\.\d MB$`},
 	`-from 24h -compare 24h`:                           {`(?m)^ +443 +9 +5 +\+4$`, `(?m)^ +23 +3 +0 +\+3$`},
 	`-order-by bytes_out`:                              {`(?m)^2026-03-02T09:20:00Z  10\.0\.40\.107  192\.0\.2\.45 +443 +174\.0 MB +119 s$`},
-	`-group-by hour,direction`:                         {`(?m)^8 inbound +[\d,]+ █+`, `(?m)^9 outbound +[\d,]+ [█▏▎▍▌▋▊▉]+$`},
+	`-group-by hour,outcome`:                           {`(?m)^8 answered +[\d,]+ █+`, `(?m)^8 rejected +929 █+`},
 	`-format csv`:                                      {`^first,last,src,src_port,`, `,REJECT,`},
 	`-format json -top 3`:                              {`^\{"client":"10\.0\.40\.107","sum\(bytes\)":7\d+\}`},
 	`-format parquet`:                                  {`^$`},

@@ -164,6 +164,30 @@ rules:
 	}
 }
 
+// TestManyInAMinute counts beyond the bound of rows in windows finer than a
+// pane: each minute of the sample stands for its own part.
+func TestManyInAMinute(t *testing.T) {
+	rules := parseRules(t, `
+rules:
+- {id: sources, title: "{{distinct(client)}}", group_by: [server], window: 1m, having: distinct(client) > 300, severity: low, cooldown: 1h}
+- {id: failed, title: "{{count}}", match: failed, group_by: [server], window: 1m, having: count > 300, severity: low, cooldown: 1h}
+`)
+	var events []*session.Event
+	for i := range 2000 { // 400 a minute for five minutes
+		events = append(events, closed(base+1200+flow.Time(i)*300/2000, fmt.Sprintf("203.0.%d.%d", i/200, i%200), "10.0.0.5", 443, 60, session.OutcomeRejected))
+	}
+	got := run(t, rules, events)
+	if len(got) != 2 {
+		t.Fatalf("got %q", got)
+	}
+	for _, g := range got {
+		n, err := strconv.Atoi(g[strings.LastIndex(g, " ")+1:])
+		if err != nil || n < 320 || n > 520 { // the largest of five samples of about a hundred
+			t.Errorf("%s: %v, not about 400", g, err)
+		}
+	}
+}
+
 func ports(n int) (events []*session.Event) {
 	for i := range n {
 		events = append(events, closed(base+1210+flow.Time(i), "203.0.113.9", "10.0.0.5", uint16(1000+i), 60, session.OutcomeRejected))

@@ -111,6 +111,7 @@ func (r *Rule) absorb(p *detect.Pane, get func(flow.Time) *tally) {
 	if rows.Len() > 0 && !rows.Exact() {
 		scale = float64(rows.Distinct()) / float64(rows.Len())
 	}
+	sampled := make(map[*tally]int64) // rows of this pane, by the step that they fall into
 	for _, row := range rows.Rows() {
 		t := get(p.Start.Add(int64(row.Key.Port) * slice).Floor(r.pane))
 		if !whole {
@@ -120,7 +121,8 @@ func (r *Rule) absorb(p *detect.Pane, get func(flow.Time) *tally) {
 		}
 		r.absorbKey(t, row)
 		if scale > 1 {
-			t.scale, t.rows = max(t.scale, scale), max(t.rows, int64(rows.Len()))
+			sampled[t]++
+			t.scale, t.rows = max(t.scale, scale), max(t.rows, sampled[t])
 		}
 	}
 }

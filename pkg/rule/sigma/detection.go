@@ -47,7 +47,8 @@ var aggregated = regexp.MustCompile(`^([^|]+)\|\s*count\(\s*([^()\s]*)\s*\)(?:\s
 
 // aggregationOf splits `selection | count(field) by field > 10`.
 func aggregationOf(condition string, timeframe any) (string, *aggregation, error) {
-	if !strings.Contains(condition, "|") {
+	_, counted, found := strings.Cut(condition, "|")
+	if !found {
 		if timeframe != nil {
 			return "", nil, errors.New("a timeframe without a count has no equal")
 		}
@@ -55,7 +56,7 @@ func aggregationOf(condition string, timeframe any) (string, *aggregation, error
 	}
 	m := aggregated.FindStringSubmatch(condition)
 	if m == nil {
-		return "", nil, fmt.Errorf("the aggregation %q has no equal, count has", condition[strings.Index(condition, "|"):])
+		return "", nil, fmt.Errorf("the aggregation %q has no equal, count has", "|"+counted)
 	}
 	if timeframe == nil {
 		return "", nil, errors.New("it counts, and does not say in which timeframe")
