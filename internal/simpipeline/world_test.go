@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -157,6 +158,14 @@ type member struct {
 }
 
 var brokers = []string{"127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"}
+
+// TestMain switches the garbage collector off: zstd decoders of the client and of
+// kfake have finalizers that close channels, and a channel that was made within a
+// bubble must not be closed outside of it, where finalizers run.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(-1)
+	os.Exit(m.Run())
+}
 
 func newWorld(t testing.TB, log []byte, over time.Duration, more ...kfake.Opt) *world {
 	t.Helper()
