@@ -205,7 +205,7 @@ func scalingMutations() []mutation {
 		{"topic replicas", "strimzi", "kind:~KafkaTopic flowstitch.flows.v1", `replicas: 3`, "replicas: 5", "topic"},
 		{"topic in-sync replicas", "strimzi", "kind:~KafkaTopic flowstitch.flows.v1", `min.insync.replicas: "2"`, `min.insync.replicas: "3"`, "topic"},
 		{"user lacks a right", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `      - Write\n`, "", "acl"},
-		{"user has too much", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `      - Create\n`, "      - Create\n      - Delete\n", "acl"},
+		{"user has too much", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `      - Write\n`, "      - Write\n      - Delete\n", "acl"},
 		{"user of a group", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `name: flowstitch.detect.combine\n`, "name: detect.combine\n", "acl"},
 		{"user without authorization", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `type: simple`, "type: simpel", "crd"},
 		{"user authentication", "strimzi", "kind:~KafkaUser name:~flowstitch-detect", `type: tls`, "type: scram-sha-512", "strimzi"},
