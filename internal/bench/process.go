@@ -117,7 +117,7 @@ func listener(port uint16) int {
 // machine says what this is running on, as far as the kernel tells.
 func machine() (model, kernel string, memory int64) {
 	if f, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		for sc := bufio.NewScanner(f); sc.Scan() && model == ""; {
 			if name, value, ok := strings.Cut(sc.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
 				model = strings.TrimSpace(value)
