@@ -157,7 +157,7 @@ func seeds(t *testing.T) (first uint64, n int) {
 	}
 	switch {
 	case os.Getenv("FLOWSTITCH_LONG") == "1":
-		return 1, 10 // FLOWSTITCH_SIM_SEED for others: nothing is collected meanwhile (see TestMain)
+		return 1, 40
 	case race.Enabled: // each takes ten times as long
 		return 1, 1
 	case os.Getenv(kafkatest.EnvReal) == "1":

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -159,14 +158,6 @@ type member struct {
 
 var brokers = []string{"127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"}
 
-// TestMain switches the garbage collector off: zstd decoders of the client and of
-// kfake have finalizers that close channels, and a channel that was made within a
-// bubble must not be closed outside of it, where finalizers run.
-func TestMain(m *testing.M) {
-	debug.SetGCPercent(-1)
-	os.Exit(m.Run())
-}
-
 func newWorld(t testing.TB, log []byte, over time.Duration, more ...kfake.Opt) *world {
 	t.Helper()
 	w := &world{t: t, log: &growing{data: log, begin: time.Now(), over: over}, session: 2 * time.Second}
@@ -197,6 +188,7 @@ func (w *world) opts() []kgo.Opt {
 func (w *world) common(m *member) service.Common {
 	c := service.DefaultCommon()
 	c.Kafka.Brokers, c.Kafka.ClientID, c.Kafka.Dial = brokers, m.id, m.link.Dial
+	c.Kafka.Codecs = []kgo.CompressionCodec{kgo.Lz4Compression()}
 	if w.sasl != nil {
 		c.Kafka.SASL = w.sasl(m.service)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/flowstitch/flowstitch/pkg/config"
 )
 
@@ -29,6 +31,10 @@ type Config struct {
 	// Dial makes the connections below TLS; nil is the network. Simulations have
 	// one of their own.
 	Dial Dialer `yaml:"-"`
+	// Codecs are how batches are compressed, the first that the broker knows;
+	// nil is each stage's own choice. Simulations keep zstd out of their bubbles:
+	// its decoders have finalizers, which run outside.
+	Codecs []kgo.CompressionCodec `yaml:"-"`
 }
 
 // Dialer makes a connection.

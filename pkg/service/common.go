@@ -108,5 +108,8 @@ func (c *Common) Stage(service, name string, tel *telemetry.Telemetry) (stage.Co
 	s.Prefix, s.Deployment, s.Layout, s.Slots = c.Pipeline.Prefix, c.Pipeline.Deployment, c.Pipeline.Layout, c.Pipeline.Slots
 	s.Replication, s.CommitInterval = c.Pipeline.Replication, c.Pipeline.CommitInterval
 	s.SnapshotPeriod, s.SessionTimeout = c.Pipeline.SnapshotPeriod, c.Pipeline.SessionTimeout
+	if c.Kafka.Codecs != nil {
+		s.Compression = c.Kafka.Codecs
+	}
 	return s, s.Validate()
 }

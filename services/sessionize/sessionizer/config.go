@@ -99,7 +99,9 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 	if err != nil {
 		return err
 	}
-	sc.Compression = compression()
+	if cfg.Kafka.Codecs == nil {
+		sc.Compression = compression()
+	}
 	n := cfg.Pipeline.Partitions
 	specs := append(sc.StageTopics(), stage.DataTopic(stage.FlowsTopic, n), stage.DataTopic(stage.SessionsTopic, n), stage.RejectsSpec(n))
 	if err := stage.EnsureTopics(ctx, &sc, specs...); err != nil {
