@@ -291,13 +291,12 @@ func (d *deployment) stopAll() {
 func (d *deployment) wait(what string, ok func() bool) {
 	d.t.Helper()
 	limit := time.After(d.limit)
-	for {
+	holds := func() bool {
 		d.mu.Lock()
-		done := ok()
-		d.mu.Unlock()
-		if done {
-			return
-		}
+		defer d.mu.Unlock() // also when ok ends the test, whose clean-up locks
+		return ok()
+	}
+	for !holds() {
 		select {
 		case <-d.fresh:
 		case <-time.After(50 * time.Millisecond):

@@ -149,8 +149,8 @@ func (c *Consumer) reserve(ctx context.Context, n int64) (int64, error) {
 
 func (c *Consumer) release(n int64) {
 	if n > 0 {
+		c.metrics.inFlight.Sub(float64(n)) // first, or who takes them next is counted twice
 		c.budget.Release(n)
-		c.metrics.inFlight.Sub(float64(n))
 	}
 }
 
