@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/debug"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
 
@@ -218,10 +219,12 @@ func (c *compiler) slowPredicate(e celast.Expr) *node {
 		c.err = err
 		return leaf(&predicate{eval: func(*Row) bool { return false }})
 	}
-	loc := c.ast.SourceInfo().GetStartLocation(e.ID())
 	schema := c.schema
 	return leaf(&predicate{
-		key: fmt.Sprintf("cel %p %d:%d", c, loc.Line(), loc.Column()), cost: 2000, slow: true,
+		// The tree as written after lists and macros are expanded. The
+		// source text would not do: a list's name means something else in
+		// another rule.
+		key: "cel " + debug.ToDebugString(e), cost: 2000, slow: true,
 		eval: func(r *Row) bool {
 			v, _, err := prg.Eval(&activation{schema, r})
 			return err == nil && v == types.True

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -29,6 +30,41 @@ func TestSetAgainstEach(t *testing.T) {
 				t.Fatalf("the set says %v, one by one %v", got, want)
 			}
 		}
+	}
+}
+
+// TestSharedSlowTests holds the name by which filters share a test that is
+// left to cel-go: the name was once the address of the compiler, which the
+// collector gave to another filter's.
+func TestSharedSlowTests(t *testing.T) {
+	l := language(t, Sessions())
+	with := func(text, list string) *Filter {
+		f, err := l.CompileWith(text, map[string][]string{"mine": {list}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	exists := `interfaces.exists(i, i in mine)`
+	filters := []*Filter{
+		with(exists, "eni-1"), with(exists, "eni-2"), // the same words, another meaning
+		with(exists+` && failed`, "eni-1"),
+		with(`bytes / packets > 20`, ""), with(`bytes / packets > 21`, ""), // the same column
+		with(`failed && bytes / packets > 20`, ""),
+	}
+	var names []string
+	for slot := range sharedTests(filters) {
+		names = append(names, slot)
+	}
+	if len(names) != 2 {
+		t.Errorf("%d tests are shared, and two are made twice: %q", len(names), names)
+	}
+	for _, f := range filters {
+		walk(f.root, func(p *predicate) {
+			if p.slow && strings.Contains(p.key, "0x") {
+				t.Errorf("%s is named by an address: %s", f, p.key)
+			}
+		})
 	}
 }
 
