@@ -44,7 +44,7 @@ type benchFlags struct {
 	brokers           listFlag
 	jsonPath, preset  string
 	profiles          string
-	compare           bool
+	compare, steady   bool
 	partitions, slots int
 	commit            time.Duration
 	shape             gen.Shape
@@ -60,6 +60,7 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
 	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof, allocs.pprof and pipeline.pgo (for go build -pgo) to this `directory`")
 	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address every second")
+	fs.BoolVar(&b.steady, "steady", false, "also tell what is allocated in the second half of the traffic, when tables and panes are filled; costs two collections of garbage")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")
 	fs.IntVar(&b.slots, "slots", 0, "slots of each stage; 0 is one for each partition")
@@ -165,7 +166,7 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 		cfg.Sessionize.Sessions.UpdateHold = 100 * time.Millisecond
 		cfg.Detect.EarlyHold = time.Second
 	}
-	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Preset: b.preset, Profiles: b.profiles}, nil
+	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Preset: b.preset, Profiles: b.profiles, Steady: b.steady}, nil
 }
 
 // lowLatencyCommit is the commit interval of the low-latency preset: three

@@ -161,19 +161,30 @@ func (o *Options) keepProfiles(cpu []byte) error {
 	if o.Profiles == "" {
 		return nil
 	}
-	var allocs bytes.Buffer
-	if err := pprof.Lookup("allocs").WriteTo(&allocs, 0); err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
 	pgo, err := forCompiler(cpu)
 	err = errors.Join(err,
-		os.MkdirAll(o.Profiles, 0o755),
+		o.keepAllocs("allocs.pprof"),
 		os.WriteFile(filepath.Join(o.Profiles, "cpu.pprof"), cpu, 0o644),
-		os.WriteFile(filepath.Join(o.Profiles, "allocs.pprof"), allocs.Bytes(), 0o644),
 		os.WriteFile(filepath.Join(o.Profiles, "pipeline.pgo"), pgo, 0o644),
 	)
 	if err != nil {
 		return fmt.Errorf("bench: keeping the profiles: %w", err)
+	}
+	return nil
+}
+
+// keepAllocs writes what has been allocated since the process began.
+func (o *Options) keepAllocs(name string) error {
+	if o.Profiles == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := pprof.Lookup("allocs").WriteTo(&b, 0); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	err := errors.Join(os.MkdirAll(o.Profiles, 0o755), os.WriteFile(filepath.Join(o.Profiles, name), b.Bytes(), 0o644))
+	if err != nil {
+		return fmt.Errorf("bench: keeping a profile: %w", err)
 	}
 	return nil
 }

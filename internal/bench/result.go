@@ -54,14 +54,17 @@ type Header struct {
 // Total is the whole process, the embedded broker and the generator included; a
 // broker of its own is beside it.
 type Total struct {
-	Flows            int64   `json:"flows"`
-	InputBytes       int64   `json:"input_bytes"`
-	Seconds          float64 `json:"seconds"`
-	FlowsPerSecond   float64 `json:"flows_per_second"`
-	FlowsPerCore     float64 `json:"flows_per_second_per_core"`
-	CPUPerMillion    float64 `json:"cpu_seconds_per_million_flows"`
-	AllocPerFlow     float64 `json:"alloc_bytes_per_flow"`
-	OurAllocPerFlow  float64 `json:"our_alloc_bytes_per_flow"`
+	Flows           int64   `json:"flows"`
+	InputBytes      int64   `json:"input_bytes"`
+	Seconds         float64 `json:"seconds"`
+	FlowsPerSecond  float64 `json:"flows_per_second"`
+	FlowsPerCore    float64 `json:"flows_per_second_per_core"`
+	CPUPerMillion   float64 `json:"cpu_seconds_per_million_flows"`
+	AllocPerFlow    float64 `json:"alloc_bytes_per_flow"`
+	OurAllocPerFlow float64 `json:"our_alloc_bytes_per_flow"`
+	// OurSteadyAlloc is what our own code allocated for each flow of the second
+	// half, when tables and panes had been filled; 0: not asked.
+	OurSteadyAlloc   float64 `json:"our_steady_alloc_bytes_per_flow,omitempty"`
 	PeakMemory       int64   `json:"peak_memory_bytes"`
 	WrittenPerInByte float64 `json:"written_bytes_per_input_byte"`
 	StoredPerInByte  float64 `json:"stored_bytes_per_input_byte,omitempty"` // on the brokers' disks, as compressed
@@ -99,6 +102,7 @@ type StageCost struct {
 	// AllocPerFlow is what was allocated with the stage's own code on the stack;
 	// what the client's goroutines allocate for it is among "other".
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
+	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the second half
 }
 
 // OwnerCost is what one owner's code took.
@@ -106,6 +110,7 @@ type OwnerCost struct {
 	Owner        string  `json:"owner"`
 	Share        float64 `json:"cpu_share"` // of this process and a broker's on this machine
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
+	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the second half
 }
 
 // TopicCost is what was produced to one topic, before compression, and what of
@@ -130,7 +135,21 @@ type used struct {
 	cpu, allocs, broker float64 // seconds, bytes, seconds of the broker's process
 	profile             *share
 	before, after       *share // allocations
+	half, whole         *share // the same at the ends of the second half of the traffic; nil: not asked
+	steadyFlows         int64  // of that half
 }
+
+// steady is what one stage or owner allocated for each flow of the second half.
+func (u *used) steady(of func(*share) map[string]float64, name string) float64 {
+	if u.half == nil || u.whole == nil || u.steadyFlows <= 0 {
+		return 0
+	}
+	return (of(u.whole)[name] - of(u.half)[name]) / float64(u.steadyFlows)
+}
+
+func stagesOf(s *share) map[string]float64 { return s.byStage }
+
+func ownersOf(s *share) map[string]float64 { return s.byOwner }
 
 func (r *run) header() Header {
 	p := r.o.Pipeline.Detect.Pipeline
@@ -175,14 +194,15 @@ func (r *run) result(u *used) *Result {
 		return (now[name] - before[name]) / float64(given)
 	}
 	out.Total.OurAllocPerFlow = allocs(u.after.byOwner, u.before.byOwner, OwnerOurs)
+	out.Total.OurSteadyAlloc = u.steady(ownersOf, OwnerOurs)
 	for _, stage := range byValue(u.profile.byStage) {
 		v := u.profile.byStage[stage] / u.profile.total
-		cost := StageCost{Stage: stage, CPUPerMillion: v * u.cpu / millions, Share: v, AllocPerFlow: allocs(u.after.byStage, u.before.byStage, stage)}
+		cost := StageCost{Stage: stage, CPUPerMillion: v * u.cpu / millions, Share: v, AllocPerFlow: allocs(u.after.byStage, u.before.byStage, stage), SteadyAlloc: u.steady(stagesOf, stage)}
 		cost.FlowsPerCore = 1e6 / cost.CPUPerMillion
 		out.Stages = append(out.Stages, cost)
 	}
 	for _, owner := range byValue(u.profile.byOwner) {
-		out.Owners = append(out.Owners, OwnerCost{owner, ofAll * u.profile.byOwner[owner] / u.profile.total, allocs(u.after.byOwner, u.before.byOwner, owner)})
+		out.Owners = append(out.Owners, OwnerCost{owner, ofAll * u.profile.byOwner[owner] / u.profile.total, allocs(u.after.byOwner, u.before.byOwner, owner), u.steady(ownersOf, owner)})
 	}
 	if out.Total.Broker != nil {
 		out.Owners = append(out.Owners, OwnerCost{Owner: OwnerProcess, Share: out.Total.Broker.Share})
@@ -272,6 +292,9 @@ func (r *Result) WriteTable(w io.Writer) error {
 		fmt.Fprintf(tw, "CPU of the broker\t%.2f s per million flows, so %.2f s in all; peak memory %d MiB\n", b.CPUPerMillion, t.all(), b.PeakMemory>>20)
 	}
 	fmt.Fprintf(tw, "allocated\t%.0f bytes a flow, %.0f of them by our own code\n", t.AllocPerFlow, t.OurAllocPerFlow)
+	if t.OurSteadyAlloc > 0 {
+		fmt.Fprintf(tw, "steady\t%.0f bytes a flow by our own code, in the second half of the traffic\n", t.OurSteadyAlloc)
+	}
 	fmt.Fprintf(tw, "peak memory\t%d MiB\n", t.PeakMemory>>20)
 	if t.Sessions > 0 {
 		fmt.Fprintf(tw, "sessionize\t%.0f bytes an open session, at %.0f of them\n", t.TableBytes/t.Sessions, t.Sessions)
@@ -283,13 +306,13 @@ func (r *Result) WriteTable(w io.Writer) error {
 	if r.Alert != nil {
 		fmt.Fprintf(tw, "alert delay\tp50 %.3f s, p99 %.3f s over %d probes\n", r.Alert.P50, r.Alert.P99, r.Alert.N)
 	}
-	fmt.Fprintf(tw, "\nstage\tCPU s/million\tshare\tflows/s a core\tbytes allocated a flow\n")
+	fmt.Fprintf(tw, "\nstage\tCPU s/million\tshare\tflows/s a core\tbytes allocated a flow%s\n", r.steadyHeader())
 	for _, s := range r.Stages {
-		fmt.Fprintf(tw, "%s\t%.3f\t%.0f %%\t%.0f\t%.1f\n", s.Stage, s.CPUPerMillion, 100*s.Share, s.FlowsPerCore, s.AllocPerFlow)
+		fmt.Fprintf(tw, "%s\t%.3f\t%.0f %%\t%.0f\t%.1f%s\n", s.Stage, s.CPUPerMillion, 100*s.Share, s.FlowsPerCore, s.AllocPerFlow, r.steadyCell(s.SteadyAlloc))
 	}
-	fmt.Fprintf(tw, "\nwhose code\tCPU share\tbytes allocated a flow\n")
+	fmt.Fprintf(tw, "\nwhose code\tCPU share\tbytes allocated a flow%s\n", r.steadyHeader())
 	for _, o := range r.Owners {
-		fmt.Fprintf(tw, "%s\t%.0f %%\t%.1f\n", o.Owner, 100*o.Share, o.AllocPerFlow)
+		fmt.Fprintf(tw, "%s\t%.0f %%\t%.1f%s\n", o.Owner, 100*o.Share, o.AllocPerFlow, r.steadyCell(o.SteadyAlloc))
 	}
 	fmt.Fprintf(tw, "\ntopic\trecords\tMB\tper input byte\tMB stored\n")
 	for _, c := range r.Topics {
@@ -300,6 +323,21 @@ func (r *Result) WriteTable(w io.Writer) error {
 		fmt.Fprintf(tw, "%s\t%.3f\t%.3f\n", name, r.Commit[name].P50, r.Commit[name].P99)
 	}
 	return tw.Flush()
+}
+
+// steadyHeader and steadyCell are the column of the second half, if there is one.
+func (r *Result) steadyHeader() string {
+	if r.Total.OurSteadyAlloc == 0 {
+		return ""
+	}
+	return "\tin the second half"
+}
+
+func (r *Result) steadyCell(v float64) string {
+	if r.Total.OurSteadyAlloc == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\t%.1f", v)
 }
 
 // Compare writes the figures of two results beside each other.

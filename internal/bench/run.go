@@ -36,8 +36,12 @@ type Options struct {
 	// Preset names the settings, for the header.
 	Preset string
 	// Profiles is a directory for the run's cpu.pprof, allocs.pprof and
-	// pipeline.pgo, the first for the compiler; "" writes none.
+	// pipeline.pgo, the last for the compiler; "" writes none.
 	Profiles string
+	// Steady asks what is allocated while the second half of the traffic is
+	// given, when tables and panes have been filled. It costs two collections
+	// of garbage, which the processor time then has in it.
+	Steady bool
 	// Progress is told now and then what has been given.
 	Progress func(given int64, rate float64)
 }
@@ -65,6 +69,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.half, u.whole, u.steadyFlows = r.half, r.whole, r.o.Flows-r.halfGiven
 	u.cpu, u.allocs, u.broker = processCPU()-cpu, heapAllocs()-allocs, cpuOf(r.broker)-broker
 	if err := r.store(ctx); err != nil {
 		return nil, err
@@ -96,6 +101,9 @@ type run struct {
 	stored       map[string]int64 // bytes on the brokers' disks, by topic
 
 	sessions, tables float64 // open at most, and what they took
+
+	half, whole *share // allocations when half of the flows, and all, had been given; nil: not asked
+	halfGiven   int64
 }
 
 func (r *run) drive(ctx context.Context) error {
@@ -144,11 +152,33 @@ func (r *run) watch(ctx context.Context) error {
 			given, _, first := r.src.progress()
 			r.o.Progress(given, float64(given)/time.Since(first).Seconds())
 		}
+		if err := r.steady(); err != nil {
+			return err
+		}
 		if pipeline.Finished(r.tel.Registry, int(r.o.Pipeline.Detect.Pipeline.Partitions)) {
 			r.ended = time.Now()
 			return nil
 		}
 	}
+}
+
+// steady notes the allocations at the ends of the second half of the traffic.
+// What comes after, when all panes are judged at once, is not in it.
+func (r *run) steady() (err error) {
+	given, _, _ := r.src.progress()
+	switch {
+	case !r.o.Steady || given < r.o.Flows/2 || r.whole != nil:
+	case r.half == nil:
+		r.halfGiven = given
+		if r.half, err = allocProfile(); err == nil {
+			err = r.o.keepAllocs("allocs-half.pprof")
+		}
+	case given >= r.o.Flows:
+		if r.whole, err = allocProfile(); err == nil {
+			err = r.o.keepAllocs("allocs-given.pprof")
+		}
+	}
+	return err
 }
 
 // sample notes the largest number of open sessions and what they take.
