@@ -23,6 +23,7 @@ type brokerWatch struct {
 	answered time.Time // the last answer of any broker; zero before the first
 	failed   bool      // a connection has failed since
 	since    time.Time // no broker answers; zero when one does
+	back     time.Time // when one did again
 	err      error
 }
 
@@ -64,7 +65,7 @@ func (w *brokerWatch) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ ti
 		return
 	}
 	w.log.Info("a broker answers again", "after", w.answered.Sub(w.since))
-	w.since, w.err = time.Time{}, nil
+	w.since, w.err, w.back = time.Time{}, nil, w.answered
 }
 
 func (w *brokerWatch) away() error {
@@ -76,12 +77,16 @@ func (w *brokerWatch) away() error {
 	return fmt.Errorf("no broker answers since %s: %w", w.since.UTC().Format(time.RFC3339), w.err)
 }
 
+// lateTrouble is how long after a broker is back a part may still learn that it was
+// away: the 10 s in which a connection of franz-go is given up, and some.
+const lateTrouble = 12 * time.Second
+
 // level is that at which the trouble of one part is told: while brokers can not be
 // reached, all have it, and the watch says so once for all.
 func (w *brokerWatch) level() slog.Level {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.failed {
+	if w.failed || w.now().Sub(w.back) < lateTrouble {
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn

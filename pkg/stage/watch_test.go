@@ -53,6 +53,13 @@ func TestBrokerWatch(t *testing.T) {
 	if w.away() != nil || said() != 2 || !strings.Contains(out.String(), "answers again") {
 		t.Fatalf("when one answers again: %v, said %s", w.away(), &out)
 	}
+	answer(nil)
+	if w.level() != slog.LevelDebug {
+		t.Error("a connection that was begun while no broker answered is told when it is given up")
+	}
+	if now = now.Add(lateTrouble); w.level() != slog.LevelWarn {
+		t.Error("the trouble of a part is not told after brokers are back for long")
+	}
 	first := &brokerWatch{log: slog.New(slog.DiscardHandler), now: w.now}
 	first.OnBrokerConnect(kgo.BrokerMetadata{}, 0, nil, refused)
 	if first.away() == nil {
