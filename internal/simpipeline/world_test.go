@@ -18,6 +18,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/internal/facts"
 	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/internal/race"
 	"github.com/flowstitch/flowstitch/pkg/gen"
 	"github.com/flowstitch/flowstitch/pkg/kafkaclient"
 	"github.com/flowstitch/flowstitch/pkg/service"
@@ -184,11 +185,20 @@ func (w *world) opts() []kgo.Opt {
 	return append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.Dialer(w.net.DialContext)}, w.observer...)
 }
 
+// codecs are what members pack with: lz4, or nothing under the race detector,
+// where its buffers of 4 MB for each batch took most of the processor time.
+func codecs() []kgo.CompressionCodec {
+	if race.Enabled {
+		return []kgo.CompressionCodec{kgo.NoCompression()}
+	}
+	return []kgo.CompressionCodec{kgo.Lz4Compression()}
+}
+
 // common is the configuration of a member.
 func (w *world) common(m *member) service.Common {
 	c := service.DefaultCommon()
 	c.Kafka.Brokers, c.Kafka.ClientID, c.Kafka.Dial = brokers, m.id, m.link.Dial
-	c.Kafka.Codecs = []kgo.CompressionCodec{kgo.Lz4Compression()}
+	c.Kafka.Codecs = codecs()
 	if w.sasl != nil {
 		c.Kafka.SASL = w.sasl(m.service)
 	}

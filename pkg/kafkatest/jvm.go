@@ -43,6 +43,7 @@ wait $p
 type Process struct {
 	dir        string
 	libs       string
+	heap       string // of the Java process, at most
 	port, ctrl int
 	pid        int
 	cmd        *exec.Cmd
@@ -63,6 +64,18 @@ func StartProcessOn(ctx context.Context, port int) (*Process, error) {
 }
 
 func startProcess(ctx context.Context, port int, properties func(*Process) string) (*Process, error) {
+	p, err := newProcess(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.format(ctx, properties(p)); err != nil {
+		return nil, err
+	}
+	return p, p.run(ctx)
+}
+
+// newProcess is a broker that has a directory and ports, and nothing else yet.
+func newProcess(ctx context.Context, port int) (*Process, error) {
 	libs, err := fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -71,23 +84,28 @@ func startProcess(ctx context.Context, port int, properties func(*Process) strin
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{dir: dir, libs: libs}
+	p := &Process{dir: dir, libs: libs, heap: "1g"}
 	if p.port, p.ctrl, err = freePorts(); err != nil {
 		return nil, err
 	}
 	if port != 0 {
 		p.port = port
 	}
-	if err := os.WriteFile(p.conf(), []byte(properties(p)), 0o600); err != nil {
-		return nil, err
+	return p, nil
+}
+
+// format writes the configuration and makes the log directory that it names.
+func (p *Process) format(ctx context.Context, properties string) error {
+	if err := os.WriteFile(p.conf(), []byte(properties), 0o600); err != nil {
+		return err
 	}
 	// Any 16 bytes in base64 are a cluster id.
-	format := exec.CommandContext(ctx, "java", "-XX:TieredStopAtLevel=1", "-cp", libs, "kafka.tools.StorageTool",
+	format := exec.CommandContext(ctx, "java", "-XX:TieredStopAtLevel=1", "-cp", p.libs, "kafka.tools.StorageTool",
 		"format", "-t", "Zmxvd3N0aXRjaC10ZXN0MQ", "-c", p.conf())
 	if out, err := format.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("formatting Kafka's log directory: %w: %s", err, out)
+		return fmt.Errorf("formatting Kafka's log directory: %w: %s", err, out)
 	}
-	return p, p.run(ctx)
+	return nil
 }
 
 func (p *Process) conf() string { return filepath.Join(p.dir, "server.properties") }
@@ -121,7 +139,7 @@ func (p *Process) properties() string {
 // run starts the Java process and waits until it takes connections.
 func (p *Process) run(ctx context.Context) error {
 	p.cmd = exec.Command("sh", "-c", wrapper, "sh", p.dir,
-		"java", "-Xms256m", "-Xmx1g", "-XX:+UseSerialGC", "-cp", p.libs, "kafka.Kafka", p.conf())
+		"java", "-Xms256m", "-Xmx"+p.heap, "-XX:+UseSerialGC", "-cp", p.libs, "kafka.Kafka", p.conf())
 	// A group of its own: an interrupt at the keyboard is for the test, whose
 	// end then ends the broker.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
