@@ -203,41 +203,59 @@ func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
 // TestKillsBetweenProduceAndCommit kills ingest pods with kill -9 while a stream
 // of aggregates over 16 shards is fed, throttled and resharded: while the pod runs,
 // while it is away, and twice in a row while it is away. Now and then another pod
-// joins and leaves in order.
+// joins and leaves in order. The long cut does the same to both emulators.
 func TestKillsBetweenProduceAndCommit(t *testing.T) {
 	t.Parallel()
+	c := kafkatest.Start(t)
+	services := map[string]func(testing.TB) string{"fake": func(t testing.TB) string { return kinesistest.Start(t).URL }}
 	kills := 2
 	if long() {
 		kills = 50
+		services["kinesalite"], services["kinesis-local"] = kinesistest.Kinesalite, kinesistest.KinesisLocal
 	}
-	c := kafkatest.Start(t)
+	for name, start := range services {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killPods(t, c, start(t), kills)
+		})
+	}
+}
+
+// reshards splits and merges in turn, and counts.
+type reshards struct {
+	d *kinesistest.Driver
+	n int
+}
+
+func (r *reshards) next(i int) {
+	r.n++
+	if i%2 == 0 {
+		r.d.Split(i % 16)
+	} else {
+		r.d.Merge(i % 15)
+	}
+}
+
+func killPods(t *testing.T, c *kafkatest.Cluster, service string, kills int) {
+	const patience = 120 * time.Second
 	prefix := kafkatest.Prefix(t)
-	srv := kinesistest.Start(t)
-	throttler := kinesistest.Throttle(t, srv.URL, 5)
-	d := kinesistest.NewDriver(t, srv.URL, "vpc", 40, line)
+	throttler := kinesistest.Throttle(t, service, 5)
+	d := kinesistest.NewDriver(t, service, "vpc", 40, line)
 	d.KPL = true
 	d.Create(16)
 	f := readFlows(t, c, prefix)
 	victim := startPod(t, c, prefix, throttler.URL)
 	var other *child
-	reshards := 0
-	reshard := func(i int) {
-		reshards++
-		if i%2 == 0 {
-			d.Split(i % 16)
-		} else {
-			d.Merge(i % 15)
-		}
-	}
+	reshard := &reshards{d: d}
 	for i := range kills {
 		d.Feed(600)
-		reshard(i)
-		f.until(t, d.Total()-500, 120*time.Second) // it is at work: somewhere between a produce and a commit
+		reshard.next(i)
+		f.until(t, d.Total()-500, patience) // it is at work: somewhere between a produce and a commit
 		victim.kill()
 		d.Feed(100)
 		if i%2 == 1 {
 			for n := range 4 { // a split and a merge of what came of it, twice
-				reshard(i + n)
+				reshard.next(i + n)
 				d.Feed(50)
 			}
 		}
@@ -255,7 +273,7 @@ func TestKillsBetweenProduceAndCommit(t *testing.T) {
 		t.Error("no read was throttled")
 	}
 	t.Logf("%d kills, %d reshards, %d reads throttled, %d records put in %d Kinesis records, %d came out, broker %s",
-		kills, reshards, throttler.Refused(), d.Total(), d.Records, f.n, c)
+		kills, reshard.n, throttler.Refused(), d.Total(), d.Records, f.n, c)
 }
 
 // TestSecondPodJoinsAndLeaves hands slots over in order and by force.
