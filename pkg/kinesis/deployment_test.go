@@ -32,7 +32,8 @@ type deployment struct {
 
 	mu     sync.Mutex
 	ledger []map[string][]byte
-	owner  []int // by slot: the epoch that may commit
+	owner  []int  // by slot: the epoch that may commit
+	given  []*pod // by slot: the pod that may take it
 	pods   []*pod
 	got    map[int][]int // numbers by lane, in the order of commits
 	other  int           // deliveries that are no line of a lane
@@ -54,9 +55,9 @@ type pod struct {
 	d      *deployment
 	c      *Consumer
 	tel    *telemetry.Telemetry
+	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	stops  map[int]context.CancelFunc
 }
 
 func awsOptions() []func(*awsconfig.LoadOptions) error {
@@ -82,7 +83,7 @@ func newDeployment(t testing.TB, cfg Config, slots int) *deployment {
 	d := &deployment{t: t, cfg: cfg, slots: slots, got: map[int][]int{}, clock: flow.MinTime,
 		crash: func() bool { return false }, fresh: make(chan struct{}, 1), limit: 60 * time.Second, options: awsOptions()}
 	for range slots {
-		d.ledger, d.owner = append(d.ledger, map[string][]byte{}), append(d.owner, 0)
+		d.ledger, d.owner, d.given = append(d.ledger, map[string][]byte{}), append(d.owner, 0), append(d.given, nil)
 		d.marks, d.spoken = append(d.marks, flow.MaxTime), append(d.spoken, false)
 	}
 	t.Cleanup(d.stopAll)
@@ -97,7 +98,7 @@ func (d *deployment) join(slots ...int) *pod {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	p := &pod{d: d, c: c, tel: tel, cancel: cancel, stops: map[int]context.CancelFunc{}}
+	p := &pod{d: d, c: c, tel: tel, ctx: ctx, cancel: cancel}
 	p.wg.Go(func() { _ = c.Run(ctx) })
 	d.mu.Lock()
 	for _, l := range d.ledger {
@@ -105,9 +106,7 @@ func (d *deployment) join(slots ...int) *pod {
 	}
 	d.pods = append(d.pods, p)
 	d.mu.Unlock()
-	for _, n := range slots {
-		p.take(ctx, n)
-	}
+	p.take(slots...)
 	return p
 }
 
@@ -127,31 +126,50 @@ func all(n int) []int {
 	return out
 }
 
-func (p *pod) take(ctx context.Context, n int) {
-	ctx, cancel := context.WithCancel(ctx)
-	p.stops[n] = cancel
-	p.wg.Go(func() {
-		for ctx.Err() == nil {
-			p.hold(ctx, n)
-		}
-	})
+// take gives slots to the pod. Who had them is not told: it finds out when it
+// is fenced, and steps back, as pkg/stage does. Were it to take the slot again,
+// the two would fence each other for ever, and each time ask for an iterator of
+// every shard.
+func (p *pod) take(slots ...int) {
+	for _, n := range slots {
+		p.d.mu.Lock()
+		p.d.given[n] = p
+		p.d.mu.Unlock()
+		p.wg.Go(func() {
+			for p.ctx.Err() == nil && p.hold(n) {
+			}
+		})
+	}
 }
 
-// hold owns a slot until it crashes, is fenced, or ends.
-func (p *pod) hold(ctx context.Context, n int) {
+// own makes the pod the owner of a slot, if it is still the one to be.
+func (p *pod) own(n int) (epoch int, ledger map[string][]byte, mine bool) {
 	d := p.d
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.given[n] != p {
+		return 0, nil, false
+	}
 	d.owner[n]++
-	epoch, ledger := d.owner[n], maps.Clone(d.ledger[n])
-	d.mu.Unlock()
-	s, err := p.c.Slot(ctx, n, ledger, nil)
+	return d.owner[n], maps.Clone(d.ledger[n]), true
+}
+
+// hold owns a slot until it crashes, when it reports true, is fenced, or ends:
+// then it commits everything, which is refused where the pod was killed.
+func (p *pod) hold(n int) (crashed bool) {
+	d := p.d
+	epoch, ledger, mine := p.own(n)
+	if !mine {
+		return false
+	}
+	s, err := p.c.Slot(p.ctx, n, ledger, nil)
 	if err != nil {
 		d.t.Error(err)
-		return
+		return false
 	}
 	defer s.Close()
-	for ctx.Err() == nil {
-		fill, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	for p.ctx.Err() == nil {
+		fill, cancel := context.WithTimeout(p.ctx, 10*time.Millisecond)
 		var lines []string
 		for len(lines) < 37 && fill.Err() == nil {
 			rec := s.Next(fill)
@@ -163,16 +181,31 @@ func (p *pod) hold(ctx context.Context, n int) {
 			s.Accept(end)
 		}
 		cancel()
-		saves, gaps := s.Commit(false)
+		saves, gaps := s.Commit(p.ctx.Err() != nil)
 		w, idle := s.Clock()
-		if d.crash() {
+		if d.progress(n, lines, saves) && d.crash() {
 			d.cutting(n)
-			return
+			return true
 		}
 		if !d.apply(n, epoch, lines, saves, gaps, w, idle) {
-			return
+			return false
 		}
 	}
+	return false
+}
+
+// progress reports whether a commit carries records, or a shard that was begun or
+// ended. Only such a commit may crash: with a service that takes seconds for a
+// call hundreds of commits carry nothing, and if those counted, every owner of a
+// slot would be dead before its first read came back.
+func (d *deployment) progress(n int, lines []string, saves []Save) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(lines) > 0 || slices.ContainsFunc(saves, func(s Save) bool {
+		before, err1 := shard.ParseCheckpoint(d.ledger[n][s.Name])
+		after, err2 := shard.ParseCheckpoint(s.Value)
+		return err1 != nil || err2 != nil || before.State != after.State
+	})
 }
 
 // cutting counts a crash of a slot that will go on in the middle of an aggregate.
@@ -244,8 +277,8 @@ func (d *deployment) apply(n, epoch int, lines []string, saves []Save, gaps []Ga
 	return true
 }
 
-// crashEvery makes about one in n commits a crash before it, and returns how
-// many there were.
+// crashEvery makes a crash of about one in n commits that carry something, before
+// the commit, and returns how many there were.
 func (d *deployment) crashEvery(n int) func() int {
 	var mu sync.Mutex
 	rng, crashes := rand.New(rand.NewPCG(7, 7)), 0
@@ -267,15 +300,29 @@ func (d *deployment) crashEvery(n int) func() int {
 
 // kill stops a pod at once, as kill -9 does: nothing more is committed.
 func (p *pod) kill() {
-	d := p.d
-	d.mu.Lock()
-	for n := range p.stops {
-		d.owner[n]++
+	p.d.mu.Lock()
+	for n, g := range p.d.given {
+		if g == p {
+			p.d.owner[n]++
+		}
 	}
-	d.pods = slices.DeleteFunc(d.pods, func(o *pod) bool { return o == p })
-	d.mu.Unlock()
+	p.d.mu.Unlock()
+	p.leave()
+}
+
+// leave ends a pod in order and leaves its slots to nobody.
+func (p *pod) leave() {
+	d := p.d
 	p.cancel()
 	p.wg.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, g := range d.given {
+		if g == p {
+			d.given[n] = nil
+		}
+	}
+	d.pods = slices.DeleteFunc(d.pods, func(o *pod) bool { return o == p })
 }
 
 func (d *deployment) stopAll() {

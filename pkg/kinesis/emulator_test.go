@@ -20,10 +20,11 @@ func services() map[string]func(testing.TB) string {
 
 func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
 
-// TestMatrix is the reshard matrix: splits and merges while running, while
-// stopped, and twice in a row while stopped, a second pod that joins and
-// leaves, throttled reads, and crashes all along, some of them in the middle of
-// an aggregate, over 16 shards.
+// TestMatrix is the reshard matrix: splits and merges while running, with one pod
+// and with a second that joins and leaves, and twice in a row while stopped,
+// throttled reads, and crashes all along, some of them in the middle of an
+// aggregate, over 16 shards. The emulators never throttle, and the fake only when
+// told: a proxy before each does what AWS documents.
 func TestMatrix(t *testing.T) {
 	n, rounds := 100, 1
 	if long() {
@@ -31,7 +32,6 @@ func TestMatrix(t *testing.T) {
 	}
 	for name, start := range services() {
 		t.Run(name, func(t *testing.T) {
-			rounds := rounds
 			service := start(t)
 			p := newDriver(t, service)
 			p.KPL = true
@@ -42,41 +42,45 @@ func TestMatrix(t *testing.T) {
 			}
 			throttler := kinesistest.Throttle(t, service, awsReadsPerSecond)
 			cfg.Streams[0].Endpoint = throttler.URL
-			crashEvery := 25 // commits
-			if name == "kinesis-local" {
-				// It needs about a second of a core to find a sequence number,
-				// as each shard of a slot does that is taken again.
-				rounds = min(rounds, 2)
-				cfg.IdlePoll, cfg.ListEvery, crashEvery = 3*time.Second, 3*time.Second, 4000
-			}
 			d := newDeployment(t, cfg, 6)
 			d.limit = 5 * time.Minute
-			crashes := d.crashEvery(crashEvery)
-			first := d.join(all(6)...)
+			crashes := d.crashEvery(10)
 			for i := range rounds {
-				p.Feed(n)
-				p.Split(i % 16)
-				p.Feed(n)
-				p.Merge((5 * i) % 15)
-				second := d.join(1, 3)
-				p.Feed(n)
-				p.Split((3*i + 1) % 16)
-				first.kill()
-				p.Feed(n)
-				p.Merge((7*i + 2) % 15)
-				p.Feed(n)
-				p.Split((5*i + 3) % 16)
-				p.Merge((2*i + 9) % 15)
-				p.Feed(n)
-				second.kill()
-				first = d.join(all(6)...)
-				d.check(p)
+				matrixRound(d, p, i, n)
 			}
 			if throttler.Refused() == 0 {
 				t.Error("no read was throttled")
+			}
+			if long() && (crashes() < 50 || d.cut == 0) {
+				t.Errorf("%d crashes, %d of them inside an aggregate", crashes(), d.cut)
 			}
 			t.Logf("%d records in %d Kinesis records, %d reshards, %d crashes, %d of them inside an aggregate, %d reads throttled: each once, in order",
 				p.Total(), p.Records, 6*rounds, crashes(), d.cut, throttler.Refused())
 		})
 	}
+}
+
+// matrixRound begins and ends with nobody running, and puts six times n records.
+func matrixRound(d *deployment, p *kinesistest.Driver, i, n int) {
+	first := d.join(all(6)...)
+	p.Feed(n)
+	p.Split(i % 16)
+	p.Feed(n)
+	p.Merge((5 * i) % 15)
+	second := d.join(1, 3)
+	p.Feed(n)
+	p.Split((3*i + 1) % 16)
+	d.wait("some of what was put", func() bool { return d.total() > p.Total()-5*n/2 })
+	second.leave()
+	first.take(1, 3)
+	p.Feed(n)
+	first.kill()
+	p.Merge((7*i + 2) % 15)
+	p.Feed(n)
+	p.Split((5*i + 3) % 16)
+	p.Merge((2*i + 9) % 15)
+	p.Feed(n)
+	last := d.join(all(6)...)
+	d.check(p)
+	last.kill()
 }
