@@ -38,13 +38,16 @@ var (
 const answerGrace = 6 * time.Second
 
 // OnBrokerConnect is told of a connection that was made or failed.
-func (w *brokerWatch) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+func (w *brokerWatch) OnBrokerConnect(meta kgo.BrokerMetadata, took time.Duration, _ net.Conn, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
+	if now.Add(-took).Before(w.answered) {
+		return // begun before the last answer, which knows better
+	}
 	w.failed = true
 	if !w.since.IsZero() || now.Sub(w.answered) < answerGrace {
 		return

@@ -60,6 +60,12 @@ func TestBrokerWatch(t *testing.T) {
 	if now = now.Add(lateTrouble); w.level() != slog.LevelWarn {
 		t.Error("the trouble of a part is not told after brokers are back for long")
 	}
+	answer(nil)
+	now = now.Add(answerGrace + time.Second)
+	w.OnBrokerConnect(kgo.BrokerMetadata{Host: "b", Port: 9092}, 10*time.Second, nil, refused)
+	if w.away() != nil || w.level() != slog.LevelWarn {
+		t.Errorf("a connection begun before the last answer says that none comes: %v", w.away())
+	}
 	first := &brokerWatch{log: slog.New(slog.DiscardHandler), now: w.now}
 	first.OnBrokerConnect(kgo.BrokerMetadata{}, 0, nil, refused)
 	if first.away() == nil {
