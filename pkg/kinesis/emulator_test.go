@@ -12,18 +12,21 @@ import (
 // knows nothing of any of them.
 func services() map[string]func(testing.TB) string {
 	return map[string]func(testing.TB) string{
-		"fake":          func(t testing.TB) string { return kinesistest.Start(t).URL },
+		"fake":          fake,
+		"fan-out":       fake, // which no emulator can: kinesis-local leaves out the first frame
 		"kinesalite":    kinesistest.Kinesalite,
 		"kinesis-local": kinesistest.KinesisLocal,
 	}
 }
+
+func fake(t testing.TB) string { return kinesistest.Start(t).URL }
 
 func long() bool { return os.Getenv("FLOWSTITCH_LONG") == "1" }
 
 // TestMatrix is the reshard matrix: splits and merges while running, with one pod
 // and with a second that joins and leaves, and twice in a row while stopped,
 // throttled reads, and crashes all along, some of them in the middle of an
-// aggregate, over 16 shards. The emulators never throttle, and the fake only when
+// aggregate, over 16 shards, polled and by fan-out. The emulators never throttle, and the fake only when
 // told: a proxy before each does what AWS documents.
 func TestMatrix(t *testing.T) {
 	n, rounds := 100, 1
@@ -37,7 +40,11 @@ func TestMatrix(t *testing.T) {
 			p.KPL = true
 			p.Create(16)
 			cfg := testConfig(service)
-			if name != "fake" { // they are slow: AWS's own pace, and longer naps
+			switch name {
+			case "fake":
+			case "fan-out":
+				cfg.Streams[0].FanOut = "flowstitch"
+			default: // they are slow: AWS's own pace, and longer naps
 				cfg.Streams[0].ReadsPerSecond, cfg.IdlePoll = awsReadsPerSecond+3, 500*time.Millisecond
 			}
 			throttler := kinesistest.Throttle(t, service, awsReadsPerSecond)

@@ -18,8 +18,8 @@ import (
 )
 
 // Throttler stands before a service that never throttles and does it in its
-// place, as AWS says: so many reads a second and shard, which all readers share.
-// Another reader that is not there takes the share of one call in others, so
+// place, as AWS says: so many reads a second and shard, which all readers share,
+// and one subscription. Another reader that is not there takes the share of one call in others, so
 // that a service which is too slow for its limit is throttled, too.
 type Throttler struct {
 	// URL is the endpoint, on the loopback interface.
@@ -69,14 +69,19 @@ func (th *Throttler) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	var in request
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	if (op == "GetRecords" || op == "GetShardIterator") && json.Unmarshal(body, &in) == nil {
+	limit := th.limit(op)
+	if limit > 0 && json.Unmarshal(body, &in) == nil {
 		shard := in.ShardId
 		if op == "GetRecords" {
 			shard = th.take(in.ShardIterator)
 		}
-		if !th.allow(op + shard) {
+		if !th.allow(op+shard, limit) {
 			th.refused.Add(1)
 			write(w, answer{fault: &Throttled, text: "rate exceeded for the shard"})
+			return
+		}
+		if op == "SubscribeToShard" { // its answer has no end
+			next.ServeHTTP(w, r)
 			return
 		}
 		r.Header.Set(shardHeader, shard)
@@ -88,6 +93,18 @@ func (th *Throttler) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	next.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// limit is how often a second an operation may be called for a shard; 0 is as
+// often as one likes.
+func (th *Throttler) limit(op string) int {
+	switch op {
+	case "GetRecords", "GetShardIterator":
+		return th.reads
+	case "SubscribeToShard":
+		return 1
+	}
+	return 0
+}
+
 // take returns the shard of an iterator, which is used once in general.
 func (th *Throttler) take(iterator string) string {
 	th.mu.Lock()
@@ -95,7 +112,7 @@ func (th *Throttler) take(iterator string) string {
 	return th.shards[iterator]
 }
 
-func (th *Throttler) allow(key string) bool {
+func (th *Throttler) allow(key string, limit int) bool {
 	th.mu.Lock()
 	defer th.mu.Unlock()
 	now := time.Now()
@@ -104,7 +121,7 @@ func (th *Throttler) allow(key string) bool {
 		recent = recent[1:]
 	}
 	th.calls++
-	if len(recent) >= th.reads || th.calls%others == 0 {
+	if len(recent) >= limit || th.calls%others == 0 {
 		th.recent[key] = recent
 		return false
 	}
