@@ -53,7 +53,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 .PHONY: eval
 eval: ## judge the detectors on labelled traffic and write docs/evaluation.md
-	FLOWSTITCH_EVAL_WRITE=1 go test ./pkg/eval -run "TestEvaluation|TestGenerated" -count=1 -timeout 20m -v
+	FLOWSTITCH_EVAL_WRITE=1 go test ./pkg/eval -run "TestEvaluation|TestGenerated|TestVariety" -count=1 -timeout 40m -v
 
 .PHONY: kafka
 kafka: ## a local Apache Kafka on 127.0.0.1:9092, on a JVM with jars from Maven

@@ -27,15 +27,21 @@ type BruteTuning struct {
 	// Hosts and SprayAttempts: one source at the same service of many hosts.
 	Hosts         int64 `yaml:"hosts"`
 	SprayAttempts int64 `yaml:"spray_attempts"`
+	// Programs are the login ports at which programs log in. Of a host of ours
+	// it is guessing there only where it begins with it after it has been known
+	// for Settle seconds.
+	Programs []uint16 `yaml:"programs"`
+	Settle   int64    `yaml:"settle_seconds"`
 }
 
 // defaultBrute: 10 alike in a row are Nemea's and SSHCure's streak, 9 of Slips;
 // 11 to 51 packets are SSHCure's band, widened to 5 for FTP and Telnet; 30 in
-// 1800 s is its and Zeek's figure, which is kept for our own hosts.
+// 1800 s is its and Zeek's figure, which is kept for our own hosts. An hour shows
+// what a host does all the time, as for new-service.
 func defaultBrute() BruteTuning {
 	return BruteTuning{
 		Attempts: 10, AttemptsOurs: 30, Window: 1800, Alike: 50, MinPackets: 5, MaxPackets: 60,
-		Hosts: 5, SprayAttempts: 20,
+		Hosts: 5, SprayAttempts: 20, Programs: []uint16{1433, 3306, 5432}, Settle: hour,
 	}
 }
 
@@ -53,7 +59,9 @@ func (d brute) Spec() Spec {
 	}
 }
 
-func (d brute) Wants(e Entity, p *Part) bool { return e.Kind == KindHost && p.Set(Login).Len() > 0 }
+func (d brute) Wants(e Entity, p *Part) bool {
+	return e.Kind == KindHost && (p.Set(Login).Len() > 0 || p.Owned) // ours from the first pane on: see relations
+}
 
 func (d brute) New() State { return &bruteState{d: d} }
 
@@ -86,6 +94,7 @@ type bruteState struct {
 	d    brute
 	day  flow.Time
 	list []attempts // ascending by key
+	used relations  // of a host of ours
 }
 
 // tried is what one source did at one service within the window.
@@ -144,6 +153,9 @@ func (s *bruteState) judge(p *Pane, a *attempts, extra *Row) (t tried, limit, wi
 	if !p.Owned {
 		return t, limit, within, s.guesses(&t, limit)
 	}
+	if slices.Contains(s.d.t.Programs, t.key.Port) && s.used.ordinary(t.key, p.Start, s.d.t.Settle) {
+		return t, limit, within, false
+	}
 	if s.guesses(&t, s.d.t.AttemptsOurs) {
 		return t, s.d.t.AttemptsOurs, within, true
 	}
@@ -176,6 +188,7 @@ func (s *bruteState) Early(p *Pane, r Reporter) {
 			r.Raise(s.finding(p, &t, limit, within))
 		}
 	}
+	s.sprayEarly(p, r)
 }
 
 // withOpen adds the attempts of open panes to a copy of what is remembered.
@@ -200,11 +213,11 @@ func (s *bruteState) Final(p *Pane, r Reporter) {
 			s.list[i].total = 0
 		}
 	}
-	for _, row := range p.Set(Login).Rows() {
-		if row.Counts.Answered > 0 {
-			s.learn(p, row)
-		}
+	if s.used.first == 0 {
+		s.used.first = p.Start
 	}
+	s.learnAll(p)
+	s.used.forget(p.Start.Add(-14 * day))
 	s.forget(p.Start)
 	for i := range s.list {
 		a := &s.list[i]
@@ -232,6 +245,9 @@ func (s *bruteState) learn(p *Pane, row *Row) {
 		s.list = slices.Insert(s.list, i, attempts{key: row.Key, first: row.Counts.First})
 	}
 	s.list[i].add(p.Start, row)
+	if p.Owned && slices.Contains(s.d.t.Programs, row.Key.Port) {
+		s.used.see(row.Key, p.Start)
+	}
 }
 
 func (a *attempts) add(start flow.Time, row *Row) {
@@ -263,46 +279,9 @@ func (s *bruteState) forget(now flow.Time) {
 	}
 }
 
-// spray judges one service over all hosts that were tried.
-func (s *bruteState) spray(p *Pane, r Reporter) {
-	if p.Owned || int64(len(s.list)) < s.d.t.Hosts {
-		return // the usual case: nothing can come of it
-	}
-	type sum struct {
-		hosts int64
-		t     tried
-	}
-	byPort := map[uint16]*sum{}
-	for i := range s.list {
-		a := &s.list[i]
-		t := s.gather(a, nil, p.Start, s.d.t.Window)
-		x := byPort[a.key.Port]
-		if x == nil {
-			x = &sum{t: tried{key: RowKey{Port: a.key.Port, Protocol: a.key.Protocol}}}
-			byPort[a.key.Port] = x
-		}
-		x.hosts++
-		x.t.answered += t.answered
-		x.t.sizes.Merge(t.sizes)
-		x.t.counts.Add(&t.counts)
-		x.t.starts = append(x.t.starts, t.starts...)
-		x.t.rows = append(x.t.rows, t.rows...)
-	}
-	ports := make([]uint16, 0, len(byPort))
-	for port := range byPort {
-		ports = append(ports, port)
-	}
-	slices.Sort(ports)
-	for _, port := range ports {
-		if x := byPort[port]; x.hosts >= s.d.t.Hosts && s.guesses(&x.t, s.d.t.SprayAttempts) {
-			r.Raise(s.spraying(p, port, x.hosts, &x.t))
-		}
-	}
-}
-
 // AppendTo implements State.
 func (s *bruteState) AppendTo(b []byte) []byte {
-	b = window.AppendInt(b, int64(s.day))
+	b = s.used.appendTo(window.AppendInt(b, int64(s.day)))
 	b = window.AppendUint(b, uint64(len(s.list)))
 	for i := range s.list {
 		a := &s.list[i]
@@ -324,6 +303,7 @@ func (s *bruteState) AppendTo(b []byte) []byte {
 // Restore implements State.
 func (s *bruteState) Restore(r *window.Reader) {
 	s.day = flow.Time(r.Varint())
+	s.used.restore(r)
 	for range r.Len() {
 		a := attempts{key: readKey(r), total: r.Varint(), first: flow.Time(r.Varint())}
 		for range r.Len() {

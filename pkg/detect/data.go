@@ -115,8 +115,11 @@ func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes 
 	default:
 		j.limit = max(float64(t.Young), t.Ratio*n.High)
 	}
-	if j.sum >= j.limit || j.young || len(list) == 0 {
-		return j, j.sum >= j.limit && sum > 0
+	if j.sum >= j.limit && sum > 0 {
+		return j, j.young || !s.visited(list, j.limit, n.High)
+	}
+	if j.young || len(list) == 0 {
+		return j, false
 	}
 	top := list[0]
 	limit := max(float64(t.Bytes), t.NewPeer*n.Max)
@@ -125,6 +128,22 @@ func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes 
 	}
 	j.sum, j.limit, j.fresh = float64(top.out), limit, true
 	return j, true
+}
+
+// visited reports whether it is visitors who make the sum: clients that came to
+// a service of ours, of whom none got more than the host seldom exceeds to all
+// of them together. More visitors than usual are no loss of data. It can become
+// false while a pane lasts, never true again: what each got only grows.
+func (s *dataState) visited(list []outward, limit, high float64) bool {
+	called := 0.0
+	for _, o := range list {
+		if o.family == Pair {
+			called += float64(o.out)
+		} else if float64(o.out) >= max(high, float64(s.d.t.Bytes)/s.d.t.Ratio) {
+			return false
+		}
+	}
+	return called < limit
 }
 
 // Early implements State: bytes only grow.

@@ -59,7 +59,7 @@ type excessState struct {
 
 type excessPane struct {
 	start flow.Time
-	rows  []Row // ascending by key; Ref kept, nothing else of the details
+	rows  []Row // ascending by key, without evidence
 }
 
 // Early implements State. How many sessions others have is known only when the
@@ -80,7 +80,7 @@ func (s *excessState) beside(p *Pane, r Reporter) {
 	rows := p.Set(Caller).Rows()
 	x := excessPane{start: p.Start, rows: make([]Row, 0, len(rows))}
 	for _, row := range rows {
-		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ours: row.Ours, Ref: row.Ref, HasRef: row.HasRef})
+		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ours: row.Ours})
 	}
 	s.panes = append(s.panes, x)
 	s.panes = slices.DeleteFunc(s.panes, func(x excessPane) bool { return x.start <= p.Start.Add(-s.d.t.Window) })
@@ -129,7 +129,7 @@ func (s *excessState) sums() []Row {
 	for i := range s.panes {
 		for j := range s.panes[i].rows {
 			if row := set.Row(s.panes[i].rows[j].Key); row != nil {
-				row.merge(&s.panes[i].rows[j])
+				row.merge(&s.panes[i].rows[j], nil)
 			}
 		}
 	}
@@ -156,9 +156,16 @@ func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, oth
 	f.Title = fmt.Sprintf("Excess of sessions at %s from %s", what, row.Key.Peer)
 	f.Sentence = fmt.Sprintf("%s had %s with %s in %s, where the %s had %.0f in the middle and 9 of 10 at most %.0f.",
 		row.Key.Peer, plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source")+kind, median, high)
-	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: true, Ratio: float64(n) / max(high, 1)})
+	limit := max(s.d.t.Ratio*high, float64(s.d.t.Sessions))
+	// That sessions were answered is what a service is there for, and ten times
+	// the normal is what it takes to be told at all: neither makes it worse.
+	impact := alert.Impact{Base: alert.Low, Ratio: float64(n) / limit}
+	if row.Ours {
+		impact.Base, impact.ActorOurs = alert.Informational, true
+	}
+	f.Severity = alert.Rate(impact)
 	f.Confidence = 60
-	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), median, "other sources of "+what, max(s.d.t.Ratio*high, float64(s.d.t.Sessions)))}
+	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), median, "other sources of "+what, limit)}
 	f.Ports = []alert.Port{{Protocol: p.Entity.Protocol, Port: p.Entity.Port, Sessions: n}}
 	widen(&f.Alert, &row.Counts)
 	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
@@ -211,7 +218,9 @@ func (s *excessState) Restore(r *window.Reader) {
 	for range r.Len() {
 		p := excessPane{start: flow.Time(r.Varint())}
 		for range r.Len() {
-			p.rows = append(p.rows, readRow(r))
+			row := readRow(r)
+			row.ref = nil // which version 3 of the fold kept, and nobody asked for
+			p.rows = append(p.rows, row)
 		}
 		s.panes = append(s.panes, p)
 	}

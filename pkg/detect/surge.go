@@ -117,7 +117,9 @@ func (s *surgeState) Final(p *Pane, r Reporter) {
 func (s *surgeState) kind(p *Pane) (name string, attacks []string) {
 	c := &p.Server
 	var top *Row
-	for _, row := range p.Set(Served).Rows() {
+	rows, asked := p.Set(Served).Rows(), int64(0)
+	for _, row := range rows {
+		asked += row.Counts.PacketsOut
 		if top == nil || row.Counts.PacketsOut > top.Counts.PacketsOut {
 			top = row
 		}
@@ -125,8 +127,8 @@ func (s *surgeState) kind(p *Pane) (name string, attacks []string) {
 	switch {
 	case c.Sessions > 0 && c.Halfopen*10 >= c.Sessions*8 && (top == nil || top.Key.Protocol == protoTCP):
 		return "SYN flood", []string{"T1498.001", "T1499"}
-	case top == nil:
-		return "flood", []string{"T1498.001"}
+	case top == nil || len(rows) < maxRows && asked < c.PacketsOut-asked:
+		return "flood of answers that it did not ask for, as of reflection", []string{"T1498.002"}
 	case top.Key.Protocol == protoUDP && top.Key.Port >= ephemeralFrom:
 		return "UDP flood at client ports, as of reflected answers", []string{"T1498.002"}
 	case top.Key.Protocol == protoUDP:
