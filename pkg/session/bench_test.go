@@ -93,7 +93,7 @@ func TestSizes(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"entry", unsafe.Sizeof(entry{}), entrySize}, {"node", unsafe.Sizeof(node{}), nodeSize},
+		{"entry and its link", unsafe.Sizeof(entry{}) + unsafe.Sizeof(link{}), entrySize - timerSize}, {"node", unsafe.Sizeof(node{}), nodeSize},
 		{"pending", unsafe.Sizeof(pending{}), pendingSize}, {"key", unsafe.Sizeof(ckey{}), 16},
 	} {
 		if s.got != s.want {

@@ -11,8 +11,9 @@ const (
 	sideB = 1
 )
 
-// entry is one session, or the records of one to come, in 84 bytes without a
-// pointer. All times are Unix seconds in 32 bits.
+// entry is one session, or the records of one to come, in 64 bytes without a
+// pointer: a cache line, for chunks of the slab are aligned to one. All times are
+// Unix seconds in 32 bits.
 type entry struct {
 	key   ckey
 	pend  uint32    // last of the ring of pending records, ascending; 0 none
@@ -21,10 +22,7 @@ type entry struct {
 	start [2]uint32 // first packet of each direction; noTime when none
 	end   [2]uint32 // last packet of each direction
 	endAt uint32    // when FIN or RST ended it; once closed, when it closed
-	wall  uint32    // deciseconds of the tick when it joined its list
-
-	due, wheelNext, wheelPrev uint32
-	listNext, listPrev        uint32
+	due   uint32    // of its timer, which may be early; 0 none. See wheel
 
 	originLo uint32
 	originHi uint8
@@ -35,6 +33,13 @@ type entry struct {
 }
 
 const noTime = ^uint32(0)
+
+// link is the place of an entry in its list. It lies apart, for most of what
+// touches an entry needs none of it.
+type link struct {
+	next, prev uint32
+	wall       uint32 // deciseconds of the tick when it joined
+}
 
 // Bits of entry.evidence above the Evidence.
 const (
@@ -55,7 +60,7 @@ const (
 const (
 	stFolded  = 1 << iota // it has an id
 	stClosed              // kept for corrections only
-	stFar                 // in the wheel's list of the far future
+	stWas                 // in snapshots that older versions wrote; means nothing
 	stDirty               // something has not been told
 	stBig                 // more than a probe: evicted last
 	stTold                // an event of any kind has been emitted

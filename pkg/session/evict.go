@@ -32,6 +32,7 @@ func (t *Table) evict(emit Emit) {
 			break
 		}
 	}
+	t.tidy()
 }
 
 // evictLook is how many entries at each end of a list are looked at.
@@ -47,14 +48,14 @@ func (t *Table) heaviest(l int) uint32 {
 		if w := t.weight(i); w > most {
 			best, most = i, w
 		}
-		i = t.entries.at(i).listNext
+		i = t.linkAt(i).next
 	}
 	most = max(most, t.probes/4)
 	for n, i := 0, t.lists[l].last; n < evictLook && i != 0; n++ {
 		if w := t.weight(i); w > most {
 			best, most = i, w
 		}
-		i = t.entries.at(i).listPrev
+		i = t.linkAt(i).prev
 	}
 	return best
 }

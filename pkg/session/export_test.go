@@ -7,7 +7,7 @@ import "github.com/flowstitch/flowstitch/pkg/flow"
 func (t *Table) AppendKey(b []byte, k *flow.Key) []byte {
 	w := writer{t: t, b: b, number: make([]uint32, len(t.pool.infos))}
 	for _, i := range t.sessionsOf(hashKey(k), k) {
-		w.entry(t.entries.at(i))
+		w.entry(i)
 	}
 	for _, i := range w.order {
 		w.b = t.pool.infos[i].appendAfter(w.b, &info{})

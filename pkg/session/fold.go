@@ -22,35 +22,34 @@ func (t *Table) Advance(clock flow.Time, emit Emit, full func() bool) (done bool
 		if !ok {
 			break
 		}
-		for _, i := range t.dueAt(d) {
+		t.wheel.pos = d
+		list := t.dueAt(d)
+		for n := range list {
 			if full != nil && full() {
 				t.wheel.pos = d - 1
+				t.putBack(list[n:], d)
 				return false
 			}
-			t.wheel.pos = d
-			t.settle(i, d, emit)
+			t.settle(list[n].entry, d, emit)
 		}
-		if cap(t.batch) > 1<<14 {
-			t.batch = nil // a burst is no reason to keep the room
+		if cap(t.due) > 1<<14 {
+			t.due = nil // a burst is no reason to keep the room
 		}
 	}
 	t.clock = clock
 	return true
 }
 
-// dueOf returns when the clock must look at an entry next.
-func (t *Table) dueOf(e *entry) uint32 {
-	if e.is(stClosed) {
+// lifeOf returns when the clock must look at a folded or closed entry next,
+// whatever is pending, or noTime.
+func (t *Table) lifeOf(e *entry) uint32 {
+	switch {
+	case e.is(stClosed):
 		return sum(sum(e.endAt, uint32(t.cfg.Retain)), 1)
+	case e.is(stFolded):
+		return min(t.closeAt(e), t.progressAt(e))
 	}
-	due := noTime - 1
-	if e.pend != 0 {
-		due = sum(t.firstPending(e).start, 1)
-	}
-	if e.is(stFolded) {
-		due = min(due, t.closeAt(e), t.progressAt(e))
-	}
-	return due
+	return noTime
 }
 
 // closeAt is the clock at which no record can join the session any more.
@@ -73,7 +72,7 @@ func (t *Table) progressAt(e *entry) uint32 {
 // settle brings one entry up to the clock: in the order of event time, and of
 // fold, close, progress at one second.
 func (t *Table) settle(i uint32, now uint32, emit Emit) {
-	for {
+	for moved := false; ; { // moved: what is pending begins later, or is another entry's
 		e := t.entries.at(i)
 		if e.is(stClosed) {
 			t.free(i)
@@ -89,6 +88,7 @@ func (t *Table) settle(i uint32, now uint32, emit Emit) {
 		switch {
 		case fold <= now && fold <= done && fold <= progress:
 			i = t.foldNext(i, fold, emit)
+			moved = true
 		case done <= now && done <= progress:
 			reason := ReasonIdle
 			if e.ended() {
@@ -97,10 +97,14 @@ func (t *Table) settle(i uint32, now uint32, emit Emit) {
 			if i = t.close(i, reason, done, emit); i == 0 {
 				return
 			}
+			moved = true
 		case progress <= now:
 			t.tellFinal(i, KindProgress, progress, emit)
 		default:
 			t.schedule(i)
+			if moved && e.pend != 0 {
+				t.schedulePending(i)
+			}
 			return
 		}
 	}

@@ -62,37 +62,41 @@ func BucketOf(k flow.Key, n int) int {
 	return int(hi)
 }
 
-// index finds entries by key: open addressing with linear probing over 32-bit
-// slots of 26 bits entry number and 6 bits of the hash, so that a probe that
-// misses seldom touches an entry.
+// index finds entries by key: open addressing with linear probing over slots of
+// 32 bits of the hash and 32 bits of entry number. So a probe that misses touches
+// no entry, and neither do growing and taking out, for a slot's home follows from
+// its half of the hash: it is where that half lies among all.
 type index struct {
-	slots []uint32
+	slots []uint64
 	used  int
 }
 
-const (
-	slotEntry = 1<<26 - 1
-	slotTag   = ^uint32(slotEntry)
-	minSlots  = 64
-)
+const minSlots = 64
 
-func tagOf(h uint64) uint32 { return uint32(h>>32) & slotTag }
+func (x *index) home(half uint64) int { return int(half * uint64(len(x.slots)) >> 32) }
+
+func (x *index) after(i int) int {
+	if i++; i < len(x.slots) {
+		return i
+	}
+	return 0
+}
 
 // find returns the entry of the key for which ok holds, or 0.
 func (t *Table) find(h uint64, k *flow.Key, closed bool) uint32 {
-	if len(t.idx.slots) == 0 {
+	x := &t.idx
+	if len(x.slots) == 0 {
 		return 0
 	}
-	mask := uint64(len(t.idx.slots) - 1)
-	c, tag, six := pack4(k), tagOf(h), !is4(k)
-	for i := h & mask; t.idx.slots[i] != 0; i = (i + 1) & mask {
-		s := t.idx.slots[i]
-		if s&slotTag != tag {
+	c, six := pack4(k), !is4(k)
+	for i := x.home(h >> 32); x.slots[i] != 0; i = x.after(i) {
+		s := x.slots[i]
+		if s>>32 != h>>32 {
 			continue
 		}
-		e := t.entries.at(s & slotEntry)
+		e := t.entries.at(uint32(s))
 		if e.is(stClosed) == closed && t.same(e, &c, k, six) {
-			return s & slotEntry
+			return uint32(s)
 		}
 	}
 	return 0
@@ -138,50 +142,60 @@ func compareKeys(a, b *flow.Key) int {
 	return bytes.Compare([]byte{a.Protocol, byte(a.Scope >> 8), byte(a.Scope)}, []byte{b.Protocol, byte(b.Scope >> 8), byte(b.Scope)})
 }
 
-func (t *Table) indexAdd(h uint64, i uint32) {
-	if (t.idx.used+1)*5 > len(t.idx.slots)*4 {
-		t.indexGrow()
+func (x *index) add(h uint64, i uint32) {
+	if (x.used+1)*5 > len(x.slots)*4 {
+		x.grow()
 	}
-	t.idx.used++
-	t.idx.put(h, i)
+	x.used++
+	x.put(h&^(1<<32-1) | uint64(i))
 }
 
-func (x *index) put(h uint64, i uint32) {
-	mask := uint64(len(x.slots) - 1)
-	j := h & mask
+func (x *index) put(s uint64) {
+	j := x.home(s >> 32)
 	for x.slots[j] != 0 {
-		j = (j + 1) & mask
+		j = x.after(j)
 	}
-	x.slots[j] = i | tagOf(h)
+	x.slots[j] = s
 }
 
-func (t *Table) indexGrow() {
-	old := t.idx.slots
-	t.idx.slots = make([]uint32, max(minSlots, 2*len(old)))
-	for _, s := range old {
-		if s != 0 {
-			k := t.keyOf(t.entries.at(s & slotEntry))
-			t.idx.put(hashKey(&k), s&slotEntry)
+// grow makes room for a quarter more, for twice as much would leave the table
+// half empty after it. It begins behind a gap, so that sessions of one key stay in
+// the order in which they came.
+func (x *index) grow() {
+	old := x.slots
+	x.slots = make([]uint64, max(minSlots, len(old)+len(old)/4))
+	gap := 0
+	for gap < len(old) && old[gap] != 0 {
+		gap++
+	}
+	for n := range old {
+		if s := old[(gap+n)%len(old)]; s != 0 {
+			x.put(s)
 		}
 	}
 }
 
-// indexRemove takes entry i out and closes the hole by moving up what probed
-// past it, so that no tombstones gather.
-func (t *Table) indexRemove(h uint64, i uint32) {
-	mask := uint64(len(t.idx.slots) - 1)
-	hole := h & mask
-	for t.idx.slots[hole]&slotEntry != i {
-		hole = (hole + 1) & mask
+// remove takes entry i out and closes the hole by moving up what probed past it,
+// so that no tombstones gather.
+func (x *index) remove(h uint64, i uint32) {
+	hole := x.home(h >> 32)
+	for uint32(x.slots[hole]) != i {
+		hole = x.after(hole)
 	}
-	t.idx.used--
-	for j := (hole + 1) & mask; t.idx.slots[j] != 0; j = (j + 1) & mask {
-		k := t.keyOf(t.entries.at(t.idx.slots[j] & slotEntry))
-		home := hashKey(&k) & mask
-		if (j-home)&mask >= (j-hole)&mask {
-			t.idx.slots[hole] = t.idx.slots[j]
+	x.used--
+	for j := x.after(hole); x.slots[j] != 0; j = x.after(j) {
+		if x.distance(x.home(x.slots[j]>>32), j) >= x.distance(hole, j) {
+			x.slots[hole] = x.slots[j]
 			hole = j
 		}
 	}
-	t.idx.slots[hole] = 0
+	x.slots[hole] = 0
+}
+
+// distance is how many slots to is behind from.
+func (x *index) distance(from, to int) int {
+	if d := to - from; d >= 0 {
+		return d
+	}
+	return to - from + len(x.slots)
 }

@@ -55,15 +55,15 @@ func (t *Table) insertBefore(h uint64, k *flow.Key) uint32 {
 // sessionsOf returns the entries of a key, closed ones included.
 func (t *Table) sessionsOf(h uint64, k *flow.Key) []uint32 {
 	t.batch = t.batch[:0]
-	if len(t.idx.slots) == 0 {
+	x := &t.idx
+	if len(x.slots) == 0 {
 		return nil
 	}
-	mask := uint64(len(t.idx.slots) - 1)
-	c, tag, six := pack4(k), tagOf(h), !is4(k)
-	for i := h & mask; t.idx.slots[i] != 0; i = (i + 1) & mask {
-		s := t.idx.slots[i]
-		if s&slotTag == tag && t.same(t.entries.at(s&slotEntry), &c, k, six) {
-			t.batch = append(t.batch, s&slotEntry)
+	c, six := pack4(k), !is4(k)
+	for i := x.home(h >> 32); x.slots[i] != 0; i = x.after(i) {
+		s := x.slots[i]
+		if s>>32 == h>>32 && t.same(t.entries.at(uint32(s)), &c, k, six) {
+			t.batch = append(t.batch, uint32(s))
 		}
 	}
 	return t.batch

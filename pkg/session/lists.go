@@ -17,6 +17,27 @@ const (
 
 type list struct{ first, last uint32 }
 
+func (t *Table) linkAt(i uint32) *link { return &t.links[i>>slabBits][i&(1<<slabBits-1)] }
+
+// addLink makes the link of a new entry, and dropLink forgets it with the chunk
+// of entries that it goes with.
+func (t *Table) addLink(i uint32) {
+	n := int(i >> slabBits)
+	if n >= len(t.links) {
+		t.links = append(t.links, make([]*[1 << slabBits]link, n+1-len(t.links))...)
+	}
+	if t.links[n] == nil {
+		t.links[n] = new([1 << slabBits]link)
+	}
+	*t.linkAt(i) = link{}
+}
+
+func (t *Table) dropLink(i uint32) {
+	if n := i >> slabBits; t.entries.chunks[n] == nil {
+		t.links[n] = nil
+	}
+}
+
 func (e *entry) list() int { return int(e.state & stList >> listShift) }
 
 // join moves entry i to the end of a list; the big ones to the list after it.
@@ -30,7 +51,7 @@ func (t *Table) join(i uint32, l int) {
 		return
 	}
 	t.append(i, l)
-	e.wall = t.wall
+	t.linkAt(i).wall = t.wall
 }
 
 // append puts entry i at the end of exactly list l.
@@ -38,9 +59,10 @@ func (t *Table) append(i uint32, l int) {
 	e := t.entries.at(i)
 	e.state |= uint32(l) << listShift
 	to := &t.lists[l]
-	e.listPrev, e.listNext = to.last, 0
+	at := t.linkAt(i)
+	at.prev, at.next = to.last, 0
 	if to.last != 0 {
-		t.entries.at(to.last).listNext = i
+		t.linkAt(to.last).next = i
 	} else {
 		to.first = i
 	}
@@ -55,17 +77,18 @@ func (t *Table) leave(i uint32) {
 		return
 	}
 	from := &t.lists[l]
-	if e.listNext != 0 {
-		t.entries.at(e.listNext).listPrev = e.listPrev
+	at := t.linkAt(i)
+	if at.next != 0 {
+		t.linkAt(at.next).prev = at.prev
 	} else {
-		from.last = e.listPrev
+		from.last = at.prev
 	}
-	if e.listPrev != 0 {
-		t.entries.at(e.listPrev).listNext = e.listNext
+	if at.prev != 0 {
+		t.linkAt(at.prev).next = at.next
 	} else {
-		from.first = e.listNext
+		from.first = at.next
 	}
-	e.listNext, e.listPrev = 0, 0
+	at.next, at.prev = 0, 0
 	e.state &^= stList
 }
 
@@ -100,14 +123,14 @@ func (t *Table) Tick(wall int64, emit Emit) {
 func (t *Table) begin(d uint32) {
 	t.wall = d
 	for l := range t.lists {
-		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
-			t.entries.at(i).wall = d
+		for i := t.lists[l].first; i != 0; i = t.linkAt(i).next {
+			t.linkAt(i).wall = d
 		}
 	}
 }
 
 func (t *Table) waited(i uint32, deciseconds int64) bool {
-	return int64(t.wall-t.entries.at(i).wall) >= deciseconds
+	return int64(t.wall-t.linkAt(i).wall) >= deciseconds
 }
 
 func (t *Table) update(i uint32, emit Emit) {

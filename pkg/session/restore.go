@@ -49,6 +49,9 @@ func (t *Table) Restore(b []byte) error {
 	}
 	for _, i := range order {
 		t.schedule(i)
+		if t.entries.at(i).pend != 0 {
+			t.schedulePending(i)
+		}
 	}
 	return nil
 }
@@ -92,7 +95,6 @@ func (s *restorer) header() {
 	t := s.t
 	t.clock = flow.Time(s.Varint())
 	t.wheel.pos, t.wall = uint32(s.Uint(maxRecords)), uint32(s.Uint(maxRecords))
-	t.wheel.base = t.wheel.pos - t.wheel.pos%wheelSize
 	t.partition, t.offset = int32(s.Varint()), s.Varint()
 	for i := range t.gaps {
 		if s.old {
@@ -127,11 +129,11 @@ func (s *restorer) entry() (uint32, error) {
 	}
 	i := t.open(hashKey(&k), &k)
 	e := t.entries.at(i)
-	e.state = state &^ (stFar | stList | stCounted)
+	e.state = state &^ (stWas | stList | stCounted)
 	if s.old {
-		s.times1(e)
+		s.times1(e, t.linkAt(i))
 	} else {
-		s.times(e)
+		s.times(e, t.linkAt(i))
 	}
 	e.evidence, e.conf, e.misc = s.Byte(), s.Byte(), s.Byte()
 	if state&stCounted != 0 {
@@ -183,7 +185,7 @@ func (s *restorer) second(to, missing uint32) uint32 {
 	return uint32(int64(v>>1) ^ -int64(v&1) + int64(to))
 }
 
-func (s *restorer) times(e *entry) {
+func (s *restorer) times(e *entry, at *link) {
 	t := s.t
 	if e.is(stFolded) {
 		e.born = s.near(t.wheel.pos)
@@ -195,7 +197,7 @@ func (s *restorer) times(e *entry) {
 		e.setOrigin(min(max(t.offset-s.Varint(), 0), maxPackets))
 	}
 	e.endAt = s.second(t.wheel.pos, 0)
-	e.wall = uint32(int64(t.wall) - s.Varint())
+	at.wall = uint32(int64(t.wall) - s.Varint())
 }
 
 func (s *restorer) nodes(e *entry) error {
@@ -293,7 +295,8 @@ func (s *restorer) ring(i uint32) error {
 		if s.Bad() || at >= uint64(len(s.points)) || p.lo>>61 != 0 {
 			return fmt.Errorf("%w: a pending record is not one", ErrSnapshot)
 		}
-		if p.info = s.points[at]; !s.t.enqueue(i, &p) {
+		p.info = s.points[at]
+		if _, ok := s.t.enqueue(i, &p); !ok {
 			return fmt.Errorf("%w: a pending record is there twice", ErrSnapshot)
 		}
 	}

@@ -3,8 +3,8 @@ package session
 // What follows reads the parts of a snapshot of version 1 that differ: its
 // numbers have fixed widths. Nothing writes them any more.
 
-func (s *restorer) times1(e *entry) {
-	for _, to := range [...]*uint32{&e.born, &e.start[0], &e.start[1], &e.end[0], &e.end[1], &e.endAt, &e.wall} {
+func (s *restorer) times1(e *entry, at *link) {
+	for _, to := range [...]*uint32{&e.born, &e.start[0], &e.start[1], &e.end[0], &e.end[1], &e.endAt, &at.wall} {
 		*to = s.Fix32()
 	}
 	e.setOrigin(int64(s.Uint(maxPackets)))

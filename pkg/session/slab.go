@@ -15,8 +15,9 @@ type slab[T any] struct {
 	live   int
 }
 
-// slabBits makes chunks of 64 values: 5376, 4096 and 2048 bytes for entries,
-// nodes and pending records, which are exact size classes of Go's allocator.
+// slabBits makes chunks of 64 values: 4096 bytes for entries and nodes, 2048 for
+// pending records and the wheel's sheets, 768 for links, which are exact size
+// classes of Go's allocator, aligned to cache lines.
 const slabBits = 6
 
 // chunkUse is a bit for each value in use, and the chunk's place in slab.open
@@ -27,6 +28,9 @@ type chunkUse struct {
 }
 
 func (s *slab[T]) at(i uint32) *T { return &s.chunks[i>>slabBits][i&(1<<slabBits-1)] }
+
+// holds reports whether number i is in use.
+func (s *slab[T]) holds(i uint32) bool { return s.use[i>>slabBits].bits>>(i&(1<<slabBits-1))&1 != 0 }
 
 func (s *slab[T]) alloc() uint32 {
 	s.live++

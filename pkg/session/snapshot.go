@@ -36,16 +36,16 @@ func (t *Table) AppendSnapshot(b []byte) []byte {
 	place := make([]uint32, len(t.entries.chunks)<<slabBits)
 	for n, i := range order {
 		place[i] = uint32(n)
-		w.entry(t.entries.at(i))
+		w.entry(i)
 	}
 	b = w.b
 	for l := listNew; l < numLists; l++ {
 		count := uint64(0)
-		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+		for i := t.lists[l].first; i != 0; i = t.linkAt(i).next {
 			count++
 		}
 		b = packed.AppendUint(b, count)
-		for i := t.lists[l].first; i != 0; i = t.entries.at(i).listNext {
+		for i := t.lists[l].first; i != 0; i = t.linkAt(i).next {
 			b = packed.AppendUint(b, uint64(place[i]))
 		}
 	}
@@ -64,7 +64,7 @@ func (t *Table) inOrder() []uint32 {
 	order := make([]uint32, 0, t.entries.live)
 	for _, s := range t.idx.slots {
 		if s != 0 {
-			order = append(order, s&slotEntry)
+			order = append(order, uint32(s))
 		}
 	}
 	slices.SortFunc(order, func(i, j uint32) int {
@@ -72,7 +72,7 @@ func (t *Table) inOrder() []uint32 {
 			return c
 		}
 		a, b := t.entries.at(i), t.entries.at(j)
-		return slices.Compare([]uint32{a.endAt, a.wall, a.start[0], a.start[1]}, []uint32{b.endAt, b.wall, b.start[0], b.start[1]})
+		return slices.Compare([]uint32{a.endAt, t.linkAt(i).wall, a.start[0], a.start[1]}, []uint32{b.endAt, t.linkAt(j).wall, b.start[0], b.start[1]})
 	})
 	return order
 }
@@ -116,9 +116,10 @@ func (w *writer) keyOf(e *entry) {
 	w.b = append(w.b, now[same:]...)
 }
 
-func (w *writer) entry(e *entry) {
+func (w *writer) entry(i uint32) {
 	t := w.t
-	w.uint(uint64(e.state &^ (stFar | stList)))
+	e := t.entries.at(i)
+	w.uint(uint64(e.state &^ stList))
 	w.keyOf(e)
 	if e.is(stFolded) {
 		w.near(int64(e.born), int64(t.wheel.pos))
@@ -137,7 +138,7 @@ func (w *writer) entry(e *entry) {
 	} else {
 		w.uint(1 + zigzag(int64(e.endAt)-int64(t.wheel.pos)))
 	}
-	w.near(int64(t.wall), int64(e.wall))
+	w.near(int64(t.wall), int64(t.linkAt(i).wall))
 	w.b = append(w.b, e.evidence, e.conf, e.misc)
 	w.nodes(e)
 	w.ring(e)

@@ -54,6 +54,7 @@ func (s *Stats) Records() (n uint64) {
 type Table struct {
 	cfg       Config
 	entries   slab[entry]
+	links     []*[1 << slabBits]link // of the entries
 	nodes     slab[node]
 	pendings  slab[pending]
 	keys6     slab[[2]flow.Addr]
@@ -73,6 +74,7 @@ type Table struct {
 	stats     Stats
 
 	batch    []uint32
+	due      []dueEntry
 	seen     []seen
 	ev       Event
 	gap      Gap
@@ -110,9 +112,12 @@ func (t *Table) Stats() Stats {
 }
 
 const (
-	entrySize, nodeSize, pendingSize, key6Size = 84, 64, 32, 32
-	// indexSize is what an entry costs in the index: 4 bytes at a load
-	// between two and four fifths.
+	entrySize, nodeSize, pendingSize, key6Size = 84, 64, 32, 32 // an entry with its link and timers
+	// timerSize is what an entry costs in the wheel: one timer or two of 4.6 bytes.
+	timerSize = 8
+	// indexSize is what an entry costs in the index. It takes 10 to 12.5 bytes; a
+	// higher number here would evict other sessions than before at the same
+	// MaxBytes.
 	indexSize = 8
 )
 
@@ -162,8 +167,12 @@ func (t *Table) observe(scope uint16, r *flow.Record, partition int32, offset in
 	if i == 0 {
 		i = t.open(h, &k)
 	}
-	if !t.enqueue(i, &p) {
+	first, ok := t.enqueue(i, &p)
+	if !ok {
 		return Duplicate
+	}
+	if first {
+		t.schedulePending(i)
 	}
 	if e := t.entries.at(i); p.packets() > probePackets || e.is(stFolded) {
 		t.uncountSource(e)
@@ -186,6 +195,7 @@ func timed(r *flow.Record) bool {
 // open makes an empty entry for a key.
 func (t *Table) open(h uint64, k *flow.Key) uint32 {
 	i := t.entries.alloc()
+	t.addLink(i)
 	e := t.entries.at(i)
 	e.key = pack4(k)
 	e.start = [2]uint32{noTime, noTime}
@@ -194,7 +204,7 @@ func (t *Table) open(h uint64, k *flow.Key) uint32 {
 		*t.keys6.at(a) = [2]flow.Addr{k.A.Addr, k.B.Addr}
 		e.key.a, e.key.b, e.key.six = a, 0, 1
 	}
-	t.indexAdd(h, i)
+	t.idx.add(h, i)
 	return i
 }
 
@@ -207,29 +217,30 @@ func (t *Table) wait(i uint32) {
 		t.join(i, listNew)
 		t.countSource(e)
 	}
-	t.schedule(i)
 }
 
 // enqueue puts a record into the ring of those that the clock has not passed,
-// in canonical order, unless it is there already.
-func (t *Table) enqueue(i uint32, p *pending) bool {
+// in canonical order, unless it is there already. first says that the ring now
+// begins earlier.
+func (t *Table) enqueue(i uint32, p *pending) (first, ok bool) {
 	e := t.entries.at(i)
 	if e.pend == 0 {
 		n := t.addPending(p)
 		t.pendings.at(n).next = n
 		e.pend = n
-		return true
+		return true, true
 	}
 	last := t.pendings.at(e.pend)
 	c := t.comparePending(last, p)
 	if c == 0 {
-		return false
+		return false, false
 	}
+	first = c > 0 && p.start < t.pendings.at(last.next).start
 	after := e.pend // the one it comes after; the last one also comes before the first
 	if c > 0 {
 		for n := last.next; ; after, n = n, t.pendings.at(n).next {
 			if c := t.comparePending(t.pendings.at(n), p); c == 0 {
-				return false
+				return false, false
 			} else if c > 0 {
 				break
 			}
@@ -241,7 +252,7 @@ func (t *Table) enqueue(i uint32, p *pending) bool {
 	if c < 0 {
 		e.pend = n
 	}
-	return true
+	return first, true
 }
 
 func (t *Table) addPending(p *pending) uint32 {
@@ -298,7 +309,6 @@ func (t *Table) popPending(e *entry) pending {
 // free forgets an entry altogether.
 func (t *Table) free(i uint32) {
 	e := t.entries.at(i)
-	t.unschedule(i)
 	t.leave(i)
 	t.uncountSource(e)
 	if e.is(stClosed) {
@@ -314,11 +324,12 @@ func (t *Table) free(i uint32) {
 		t.releaseNode(n)
 	}
 	k := t.keyOf(e)
-	t.indexRemove(hashKey(&k), i)
+	t.idx.remove(hashKey(&k), i)
 	if e.key.six != 0 {
 		t.keys6.release(e.key.a)
 	}
 	t.entries.release(i)
+	t.dropLink(i)
 }
 
 func (t *Table) releaseNode(n uint32) {

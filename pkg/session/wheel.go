@@ -5,149 +5,261 @@ import (
 	"slices"
 )
 
-// wheel holds the entries by the second at which the clock must look at them:
-// one slot a second for the next wheelSize seconds and a list for what is
-// further off, which is looked through once a turn.
+// wheel holds timers: the number of an entry under the second at which the clock
+// must look at it, in one slot a second for the next wheelSize seconds and a list
+// for what is further off.
+//
+// A timer is never taken out. One that is overtaken finds nothing due when its
+// second comes, which costs a look at the entry; a list through the entries, which
+// would let it be taken out, costs a look at two neighbours for each move, and its
+// end can only be reached from one entry to the next, each a cache miss that waits
+// for the one before.
+//
+// An entry with records to come has a timer for the first of them. A folded or
+// closed one has, at entry.due, another for its end, which may be early: a session
+// that goes on does not move it with each record, but when it has run out.
 type wheel struct {
-	slots [wheelSize]uint32
-	busy  [wheelSize / 64]uint64
-	far   uint32 // first of the list of entries beyond this turn
-	farAt uint32 // no far entry is due before it
-	base  uint32 // start of this turn, a multiple of wheelSize
-	pos   uint32 // everything due at or before it has been looked at
+	slots  [wheelSize]uint32 // the last sheet of each second
+	busy   [wheelSize / 64]uint64
+	sheets slab[sheet]
+	far    []farTimer
+	farAt  uint32 // none of these is due before it
+	pos    uint32 // everything due at or before it has been looked at
+	base   uint32 // no slot is of a second before it, nor before pos
+	timers int
 }
 
 const wheelSize = 1024
 
+// sheet is seven timers of one second, 0 for none, in half a cache line; the
+// first number is the sheet before.
+type sheet [8]uint32
+
+type farTimer struct{ entry, due uint32 }
+
+// schedule sees to it that the clock looks at a folded or closed entry in time.
 func (t *Table) schedule(i uint32) {
 	e := t.entries.at(i)
-	due := t.dueOf(e)
-	if due <= t.wheel.pos {
-		due = sum(t.wheel.pos, 1)
-	}
-	if e.due == due {
+	due := t.lifeOf(e)
+	if due == noTime {
 		return
 	}
-	t.unschedule(i)
-	t.place(i, due)
+	due = max(due, sum(t.wheel.pos, 1))
+	if e.due == 0 || due < e.due {
+		e.due = due
+		t.wheel.place(i, due)
+	}
 }
 
-// place puts entry i, which is not in the wheel, where second due is.
-func (t *Table) place(i, due uint32) {
-	e := t.entries.at(i)
-	e.due = due
-	head := &t.wheel.far
-	if due-t.wheel.base < wheelSize {
-		s := due % wheelSize
-		head = &t.wheel.slots[s]
-		t.wheel.busy[s/64] |= 1 << (s % 64)
-	} else {
-		e.state |= stFar
-		t.wheel.farAt = min(t.wheel.farAt, due)
-	}
-	e.wheelNext, e.wheelPrev = *head, 0
-	if *head != 0 {
-		t.entries.at(*head).wheelPrev = i
-	}
-	*head = i
+// schedulePending sees to it that the clock looks at an entry when it passes the
+// first of its pending records.
+func (t *Table) schedulePending(i uint32) {
+	t.wheel.place(i, max(sum(t.firstPending(t.entries.at(i)).start, 1), sum(t.wheel.pos, 1)))
 }
 
-func (t *Table) unschedule(i uint32) {
-	e := t.entries.at(i)
-	if e.due == 0 {
+// place adds a timer of a second after pos.
+func (w *wheel) place(i, due uint32) {
+	if w.timers++; w.timers == 1 {
+		w.base = due - min(due, wheelSize/2) // the first of all: others will be near it
+	} else if due < w.base {
+		w.rebase(due - min(due, wheelSize/2))
+	}
+	if due-w.from() >= wheelSize-1 { // not the last slot: Advance may have to step back
+		w.farther(i, due)
 		return
 	}
-	if e.wheelNext != 0 {
-		t.entries.at(e.wheelNext).wheelPrev = e.wheelPrev
+	s := due % wheelSize
+	w.busy[s/64] |= 1 << (s % 64)
+	n := w.slots[s]
+	if n == 0 || w.sheets.at(n)[len(sheet{})-1] != 0 {
+		before := n
+		n = w.sheets.alloc()
+		w.sheets.at(n)[0] = before
+		w.slots[s] = n
 	}
-	switch s := e.due % wheelSize; {
-	case e.wheelPrev != 0:
-		t.entries.at(e.wheelPrev).wheelNext = e.wheelNext
-	case e.is(stFar):
-		t.wheel.far = e.wheelNext
-	default:
-		if t.wheel.slots[s] = e.wheelNext; e.wheelNext == 0 {
-			t.wheel.busy[s/64] &^= 1 << (s % 64)
+	p := w.sheets.at(n)
+	for k := 1; k < len(p); k++ {
+		if p[k] == 0 {
+			p[k] = i
+			return
 		}
 	}
-	e.due, e.wheelNext, e.wheelPrev = 0, 0, 0
-	e.state &^= stFar
 }
 
-// nextDue moves the wheel to the next second up to goal at which something is
-// due and returns it; without one it moves to goal and returns false.
+func (w *wheel) farther(i, due uint32) {
+	w.far = append(w.far, farTimer{i, due})
+	w.farAt = min(w.farAt, due)
+}
+
+// from is the first second that a slot may be of.
+func (w *wheel) from() uint32 { return max(w.base, w.pos+1) }
+
+// rebase makes room for earlier seconds than there were, as it happens before the
+// clock moves for the first time: what is then far goes to the far timers.
+func (w *wheel) rebase(base uint32) {
+	from := w.from()
+	w.base = base
+	for n := range uint32(wheelSize) {
+		s := (from + n) % wheelSize
+		if from+n-w.from() < wheelSize-1 || w.slots[s] == 0 {
+			continue
+		}
+		w.empty(s, func(i uint32) { w.farther(i, from+n) })
+	}
+}
+
+// empty takes all timers out of a slot.
+func (w *wheel) empty(s uint32, take func(entry uint32)) {
+	n := w.slots[s]
+	w.slots[s] = 0
+	w.busy[s/64] &^= 1 << (s % 64)
+	for n != 0 {
+		p := w.sheets.at(n)
+		for _, i := range p[1:] {
+			if i == 0 {
+				break
+			}
+			take(i)
+		}
+		before := p[0]
+		w.sheets.release(n)
+		n = before
+	}
+}
+
+// nextDue moves the wheel to the next second up to goal that has timers and
+// returns it; without one it moves to goal and returns false.
 func (t *Table) nextDue(goal uint32) (uint32, bool) {
 	w := &t.wheel
 	for {
-		if d, ok := w.scan(); ok {
-			if d > goal {
-				break
-			}
+		d, ok := w.scan()
+		if len(w.far) > 0 && w.farAt <= goal && (!ok || w.farAt <= d) {
+			w.pos = max(w.pos, w.farAt-1)
+			w.turn()
+			continue
+		}
+		if ok && d <= goal {
 			return d, true
 		}
-		if w.far == 0 || w.farAt > goal {
-			break
-		}
-		t.turn(max(w.base, min(t.firstFar(), goal)))
+		w.pos = max(w.pos, goal)
+		return 0, false
 	}
-	w.pos = max(w.pos, goal)
-	if w.pos-w.base >= wheelSize {
-		t.turn(w.pos)
-	}
-	return 0, false
 }
 
-// scan returns the first busy second of this turn after pos.
+// scan returns the first busy second after pos.
 func (w *wheel) scan() (uint32, bool) {
-	from := uint32(0)
-	if w.pos >= w.base {
-		from = w.pos - w.base + 1
-	}
-	for s := from; s < wheelSize; s = (s/64 + 1) * 64 {
+	from := w.from()
+	for n := uint32(0); n < wheelSize; {
+		s := (from + n) % wheelSize
 		if b := w.busy[s/64] >> (s % 64); b != 0 {
-			return w.base + s + uint32(bits.TrailingZeros64(b)), true
+			return from + n + uint32(bits.TrailingZeros64(b)), true
 		}
+		n += 64 - s%64
 	}
 	return 0, false
 }
 
-// turn starts the turn that second to lies in. No entry of the present turn
-// is left when it is called.
-func (t *Table) turn(to uint32) {
-	w := &t.wheel
-	w.base, w.farAt = to-to%wheelSize, noTime
-	for i := w.far; i != 0; {
-		e := t.entries.at(i)
-		next := e.wheelNext
-		if due := e.due; due-w.base < wheelSize {
-			t.unschedule(i)
-			t.place(i, due)
-		} else {
-			w.farAt = min(w.farAt, due)
+// turn moves the far timers that are not far any more.
+func (w *wheel) turn() {
+	far := w.far
+	w.far, w.farAt = w.far[:0], noTime
+	w.timers -= len(far)
+	for _, f := range far {
+		w.place(f.entry, f.due)
+	}
+	if len(w.far) == 0 {
+		w.far = nil
+	}
+}
+
+// dueEntry is an entry that something is due of, with what orders it: to sort
+// entries in place would touch each some ten times.
+type dueEntry struct {
+	a, b, rest uint64 // of an IPv4 key, as ckey.compare reads it
+	entry      uint32
+	six        bool
+}
+
+// dueAt takes the timers of second d and returns the entries that something is
+// due of, in the order of their keys. No entry waits for another to be read, so
+// that their cache misses come together.
+func (t *Table) dueAt(d uint32) []dueEntry {
+	t.due = t.due[:0]
+	t.wheel.empty(d%wheelSize, func(i uint32) {
+		t.wheel.timers--
+		if t.entries.holds(i) {
+			t.look(i, d)
 		}
-		i = next
+	})
+	if len(t.due) > 1 {
+		slices.SortFunc(t.due, t.compareDue)
+		t.due = slices.CompactFunc(t.due, func(a, b dueEntry) bool { return a.entry == b.entry })
+	}
+	return t.due
+}
+
+// look lists an entry if something is due of it at second d.
+func (t *Table) look(i, d uint32) {
+	e := t.entries.at(i)
+	mine := e.due == d
+	if mine {
+		e.due = 0
+	}
+	if e.pend != 0 && t.firstPending(e).start < d || t.lifeOf(e) <= d {
+		k := &e.key
+		t.due = append(t.due, dueEntry{
+			a: uint64(k.a)<<16 | uint64(k.portA), b: uint64(k.b)<<16 | uint64(k.portB),
+			rest: uint64(k.proto)<<16 | uint64(k.scope), entry: i, six: k.six != 0,
+		})
+	} else if mine {
+		t.schedule(i)
 	}
 }
 
-// firstFar returns when the earliest far entry is due.
-func (t *Table) firstFar() uint32 {
-	first := noTime
-	for i := t.wheel.far; i != 0; i = t.entries.at(i).wheelNext {
-		first = min(first, t.entries.at(i).due)
+// putBack returns to second d what was due and is not done.
+func (t *Table) putBack(rest []dueEntry, d uint32) {
+	for i := range rest {
+		t.wheel.place(rest[i].entry, d)
 	}
-	return first
 }
 
-// dueAt collects the entries due at second d, in the order of their keys.
-func (t *Table) dueAt(d uint32) []uint32 {
-	t.batch = t.batch[:0]
-	for i := t.wheel.slots[d%wheelSize]; i != 0; i = t.entries.at(i).wheelNext {
-		t.batch = append(t.batch, i)
+// tidy makes the wheel anew when most of its timers are of entries that are gone,
+// which only eviction brings about.
+func (t *Table) tidy() {
+	if t.wheel.timers < 4*t.entries.live+wheelSize {
+		return
 	}
-	if len(t.batch) > 1 {
-		slices.SortFunc(t.batch, t.compareEntries)
+	t.wheel = wheel{farAt: noTime, pos: t.wheel.pos}
+	for _, s := range t.idx.slots {
+		if s == 0 {
+			continue
+		}
+		e := t.entries.at(uint32(s))
+		e.due = 0
+		t.schedule(uint32(s))
+		if e.pend != 0 {
+			t.schedulePending(uint32(s))
+		}
 	}
-	return t.batch
+}
+
+// compareDue orders entries by key, then as compareEntries does. The number comes
+// last: equal ones are the same entry, of two timers.
+func (t *Table) compareDue(x, y dueEntry) int {
+	if !x.six && !y.six {
+		switch {
+		case x.a != y.a:
+			return less(x.a, y.a)
+		case x.b != y.b:
+			return less(x.b, y.b)
+		case x.rest != y.rest:
+			return less(x.rest, y.rest)
+		}
+	}
+	if c := t.compareEntries(x.entry, y.entry); c != 0 {
+		return c
+	}
+	return less(uint64(x.entry), uint64(y.entry))
 }
 
 // compareEntries orders entries by key, then by the start that their id comes
