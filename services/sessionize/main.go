@@ -3,8 +3,16 @@
 package main
 
 import (
+	"context"
+
 	"github.com/flowstitch/flowstitch/pkg/service"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/services/sessionize/sessionizer"
 )
 
-func main() { service.Main("sessionize", sessionizer.Default(), sessionizer.Run) }
+func main() {
+	service.Main("sessionize", sessionizer.Default(), func(ctx context.Context, cfg sessionizer.Config, tel *telemetry.Telemetry) error {
+		sessionizer.KeepHeadroom(ctx)
+		return sessionizer.Run(ctx, cfg, tel)
+	})
+}

@@ -199,6 +199,7 @@ func runMember(t *testing.T, cfg *Config, handover time.Duration) *memberRun {
 	sc.Compression = compression()
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
+	KeepHeadroom(ctx) // as its main does
 	go func() { m.done <- stage.Run(ctx, sc, spec) }()
 	return m
 }
