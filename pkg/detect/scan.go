@@ -156,7 +156,7 @@ func (s *scanState) forget(now flow.Time) {
 func (s *scanState) learn(p *Pane, early bool) {
 	rows := slices.Clone(p.Set(Contact).Rows())
 	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
-	groups := map[RowKey]*[3]int64{} // first contacts of this pane: all, failed, failed at hosts of ours
+	groups := map[RowKey]*tries{}
 	up, down := s.d.t.up(), math.Log(s.d.t.Theta1/s.d.t.Theta0)
 	for _, row := range rows {
 		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
@@ -174,15 +174,16 @@ func (s *scanState) learn(p *Pane, early bool) {
 		s.sessions += row.Counts.Sessions
 		g := groups[s.group(row.Key)]
 		if g == nil {
-			g = &[3]int64{}
+			g = &tries{}
 			groups[s.group(row.Key)] = g
 		}
-		g[0]++
+		g.all++
 		step := down
 		if failed {
 			step = up
-			g[1]++
-			g[2] += one(row.Ours)
+			g.failed++
+			g.ours += one(row.Ours)
+			g.dense(row.Counts.First)
 		}
 		// Far above the verdict the walk stops: a scanner that happens on
 		// open ports keeps its verdict, an ordinary host gets out again.
@@ -192,48 +193,6 @@ func (s *scanState) learn(p *Pane, early bool) {
 		}
 	}
 	s.burst(groups, p.Owned)
-}
-
-// fellBack reports whether the same service of the same host answered over TCP:
-// HTTP/3 where UDP is blocked, or a large DNS answer. The host is no unknown one.
-func (s *scanState) fellBack(p *Pane, k RowKey) bool {
-	if k.Protocol != protoUDP {
-		return false
-	}
-	k.Protocol = protoTCP
-	if row := p.Set(Contact).find(k); row != nil && row.Counts.Answered > 0 {
-		return true
-	}
-	i, found := slices.BinarySearchFunc(s.contacts, k, func(c contact, k RowKey) int { return c.key.Compare(k) })
-	return found && !s.contacts[i].failed
-}
-
-// fastShare is the share of first contacts with one host or service that must
-// have failed within a pane when the walk has not decided: a scanner that is
-// hidden among the ordinary contacts of the host that it runs on.
-const fastShare = 0.25
-
-// lateralShare is the share of first contacts that must have failed for a sweep
-// by a host of ours, and for one of few hosts of ours: Jung's chance that a
-// scanner fails. Half of all first contacts fail on a host whose IPv6 leads
-// nowhere (RFC 8305), and many of a server's that delivers mail.
-const lateralShare = 0.8
-
-// burst finds the group with the most failures in a pane.
-func (s *scanState) burst(groups map[RowKey]*[3]int64, owned bool) {
-	s.fast, s.fastKey, s.lateral = 0, RowKey{}, false
-	share := fastShare
-	if owned && s.d.sweep {
-		share = lateralShare
-	}
-	for k, g := range groups {
-		if float64(g[1]) < share*float64(g[0]) || !s.d.sweep && isICMP(k.Protocol) {
-			continue
-		}
-		if g[1] > s.fast || g[1] == s.fast && k.Compare(s.fastKey) < 0 {
-			s.fast, s.fastKey, s.lateral = g[1], k, float64(g[2]) >= lateralShare*float64(g[0])
-		}
-	}
 }
 
 // group is what is wide in a scan: the host whose ports, or the service whose
@@ -278,32 +237,6 @@ func (s *scanState) breadth() (key RowKey, failed int64) {
 	for k, n := range sums {
 		if n > failed || n == failed && k.Compare(key) < 0 {
 			key, failed = k, n
-		}
-	}
-	return key, failed
-}
-
-// neighbours returns the service that most hosts of ours were asked for in vain,
-// where hardly any of ours answered there: a slow sweep from within, which the
-// walk over everything that a host does would not see.
-func (s *scanState) neighbours() (key RowKey, failed int64) {
-	sums := map[RowKey]*[2]int64{} // all, failed
-	for i := range s.contacts {
-		c := &s.contacts[i]
-		if !c.ours || isICMP(c.key.Protocol) {
-			continue
-		}
-		g := sums[s.group(c.key)]
-		if g == nil {
-			g = &[2]int64{}
-			sums[s.group(c.key)] = g
-		}
-		g[0]++
-		g[1] += one(c.failed)
-	}
-	for k, g := range sums {
-		if float64(g[1]) >= lateralShare*float64(g[0]) && (g[1] > failed || g[1] == failed && k.Compare(key) < 0) {
-			key, failed = k, g[1]
 		}
 	}
 	return key, failed

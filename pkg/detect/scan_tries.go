@@ -1,0 +1,99 @@
+package detect
+
+import (
+	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/flow"
+)
+
+// fastShare is the share of first contacts with one host or service that must
+// have failed within a pane when the walk has not decided: a scanner that is
+// hidden among the ordinary contacts of the host that it runs on.
+const fastShare = 0.25
+
+// lateralShare is the share of first contacts that must have failed for a sweep
+// by a host of ours, unless they came within a minute, and for one of few hosts
+// of ours: Jung's chance that a scanner fails. Half of all first contacts fail on
+// a host whose IPv6 leads nowhere (RFC 8305), and many of a server's that
+// delivers mail.
+const lateralShare = 0.8
+
+// tries are the first contacts of a pane with one host or service.
+type tries struct {
+	all, failed int64
+	ours        int64       // failed at hosts of ours
+	minute      []flow.Time // when those of the last minute failed
+	densest     int64       // the most that failed within a minute
+}
+
+// dense notes a failure; they come in the order of time.
+func (g *tries) dense(at flow.Time) {
+	g.minute = append(g.minute, at)
+	g.minute = slices.DeleteFunc(g.minute, func(t flow.Time) bool { return t <= at.Add(-60) })
+	g.densest = max(g.densest, int64(len(g.minute)))
+}
+
+// wide reports whether so much of it failed that it is a scan.
+func (s *scanState) wide(k RowKey, g *tries, owned bool) bool {
+	if !s.d.sweep {
+		return float64(g.failed) >= fastShare*float64(g.all) && !isICMP(k.Protocol)
+	}
+	share := fastShare
+	if owned && g.densest < s.d.t.Hosts {
+		share = lateralShare
+	}
+	return float64(g.failed) >= share*float64(g.all)
+}
+
+// burst finds the group with the most failures in a pane.
+func (s *scanState) burst(groups map[RowKey]*tries, owned bool) {
+	s.fast, s.fastKey, s.lateral = 0, RowKey{}, false
+	for k, g := range groups {
+		if !s.wide(k, g, owned) {
+			continue
+		}
+		if g.failed > s.fast || g.failed == s.fast && k.Compare(s.fastKey) < 0 {
+			s.fast, s.fastKey, s.lateral = g.failed, k, float64(g.ours) >= lateralShare*float64(g.all)
+		}
+	}
+}
+
+// neighbours returns the service that most hosts of ours were asked for in vain,
+// where hardly any of ours answered there: a slow sweep from within, which the
+// walk over everything that a host does would not see.
+func (s *scanState) neighbours() (key RowKey, failed int64) {
+	sums := map[RowKey]*[2]int64{} // all, failed
+	for i := range s.contacts {
+		c := &s.contacts[i]
+		if !c.ours || isICMP(c.key.Protocol) {
+			continue
+		}
+		g := sums[s.group(c.key)]
+		if g == nil {
+			g = &[2]int64{}
+			sums[s.group(c.key)] = g
+		}
+		g[0]++
+		g[1] += one(c.failed)
+	}
+	for k, g := range sums {
+		if float64(g[1]) >= lateralShare*float64(g[0]) && (g[1] > failed || g[1] == failed && k.Compare(key) < 0) {
+			key, failed = k, g[1]
+		}
+	}
+	return key, failed
+}
+
+// fellBack reports whether the same service of the same host answered over TCP:
+// HTTP/3 where UDP is blocked, or a large DNS answer. The host is no unknown one.
+func (s *scanState) fellBack(p *Pane, k RowKey) bool {
+	if k.Protocol != protoUDP {
+		return false
+	}
+	k.Protocol = protoTCP
+	if row := p.Set(Contact).find(k); row != nil && row.Counts.Answered > 0 {
+		return true
+	}
+	i, found := slices.BinarySearchFunc(s.contacts, k, func(c contact, k RowKey) int { return c.key.Compare(k) })
+	return found && !s.contacts[i].failed
+}
