@@ -2,8 +2,10 @@ package check
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +19,7 @@ func (s *Set) configs() {
 	for _, w := range s.workloads {
 		for _, c := range w.containers() {
 			file := flagValue(c.Args, "config")
-			if file == "" {
+			if file == "" || !s.ours(c) {
 				continue
 			}
 			text, ok := s.fileInPod(w, c.Name, file)
@@ -40,7 +42,40 @@ func (s *Set) configs() {
 		}
 	}
 	s.agree()
+	s.alsoAlerts()
 }
+
+// alsoAlerts: the topic of alerts in a second format is made, and may be
+// written to, like any other.
+func (s *Set) alsoAlerts() {
+	format := ""
+	for _, w := range s.workloads {
+		if w.service == "detect" {
+			format = str(w.config, "alerts", "also")
+		}
+	}
+	for _, w := range s.workloads {
+		if w.batch && w.config != nil && str(w.config, "alerts", "also") != format {
+			s.add("config", w, "alerts.also is %q and detect's is %q: the topic of the second format would be missing or idle", str(w.config, "alerts", "also"), format)
+		}
+	}
+	if format == "" {
+		return
+	}
+	p := *s.product
+	p.Topics, p.ACLs = slices.Clone(p.Topics), maps.Clone(p.ACLs)
+	for _, t := range s.product.Topics {
+		if t.Name == alertsTopic {
+			t.Name = strings.Replace(alertsTopic, ".alerts.", ".alerts-"+format+".", 1)
+			p.Topics = append(p.Topics, t)
+			p.ACLs["detect"] = append(slices.Clone(p.ACLs["detect"]), ACL{"topic", t.Name, "literal", []string{"Describe", "DescribeConfigs", "Write"}})
+		}
+	}
+	s.product = &p
+}
+
+// alertsTopic is where detect writes, without prefix.
+const alertsTopic = "flowstitch.alerts.v1"
 
 // fileInPod returns the text of a file that a ConfigMap volume puts into a
 // container.

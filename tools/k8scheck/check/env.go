@@ -13,7 +13,7 @@ func foreignEnv() []string {
 	return []string{
 		"GOMEMLIMIT", "GOMAXPROCS", "GOGC", "GODEBUG", "GOTRACEBACK", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
 		"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NO_COLOR",
-		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
 		"AWS_STS_REGIONAL_ENDPOINTS", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_STS", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT",
 		"AWS_CA_BUNDLE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE",
@@ -48,7 +48,7 @@ func (s *Set) environment() {
 
 func (s *Set) envVar(w *workload, c *corev1.Container, e *corev1.EnvVar) {
 	known := append(append([]string{}, s.product.Env...), foreignEnv()...)
-	if !contains(known, e.Name) {
+	if s.ours(c) && !contains(known, e.Name) {
 		s.add("env", w, "container %s: nothing reads %s%s", c.Name, e.Name, hint(e.Name, known))
 	}
 	up := strings.ToUpper(e.Name)
@@ -60,7 +60,18 @@ func (s *Set) envVar(w *workload, c *corev1.Container, e *corev1.EnvVar) {
 	if e.Value != strings.TrimSpace(e.Value) {
 		s.add("env", w, "container %s: %s has blanks around its value", c.Name, e.Name)
 	}
+	if strings.Contains(e.Value, "$(") && !strings.Contains(e.Value, "$$(") {
+		s.expanded(w, c, e)
+	}
 	switch e.Name {
+	case "AWS_REGION", "AWS_DEFAULT_REGION":
+		if e.Value != "" && !region.MatchString(e.Value) {
+			s.add("env", w, "container %s: %s=%q is no region", c.Name, e.Name, e.Value)
+		}
+	case "GOGC":
+		if n, err := strconv.Atoi(e.Value); e.ValueFrom == nil && e.Value != "off" && (err != nil || n < 10) {
+			s.add("env", w, "container %s: GOGC=%q is no percentage that the runtime reads (or off)", c.Name, e.Value)
+		}
 	case "FLOWSTITCH_MEMORY_LIMIT":
 		s.memoryEnv(w, c, e)
 	case "FLOWSTITCH_RACK":
@@ -87,5 +98,19 @@ func (s *Set) memoryEnv(w *workload, c *corev1.Container, e *corev1.EnvVar) {
 	}
 	if r.ContainerName != "" && r.ContainerName != c.Name {
 		s.add("env", w, "container %s: FLOWSTITCH_MEMORY_LIMIT reads the limit of container %q", c.Name, r.ContainerName)
+	}
+}
+
+// expanded: $(NAME) is replaced by a variable that stands before it, and left
+// as it is written otherwise.
+func (s *Set) expanded(w *workload, c *corev1.Container, e *corev1.EnvVar) {
+	for i := range c.Env {
+		if c.Env[i].Name == e.Name {
+			s.add("env", w, "container %s: %s=%q: no variable before it has that name, so it stays as written", c.Name, e.Name, e.Value)
+			return
+		}
+		if strings.Contains(e.Value, "$("+c.Env[i].Name+")") {
+			return
+		}
 	}
 }

@@ -124,9 +124,4 @@ func (s *Set) completeness() {
 			s.add("complete", nil, "service %s is run by %d workloads; there must be one", name, n)
 		}
 	}
-	for _, w := range s.workloads {
-		if w.service != "" && len(w.template.Spec.Containers) > 1 {
-			s.add("pod", w, "runs %d containers; a sidecar needs a review of the policies, limits and probes here", len(w.template.Spec.Containers))
-		}
-	}
 }

@@ -33,8 +33,8 @@ func latePods() []mutation {
 		{"static member", "", ingest, `- name: FLOWSTITCH_RACK`, "- name: KAFKA_GROUP_INSTANCE_ID\n          value: a\n        - name: FLOWSTITCH_RACK", "env"},
 		{"memory env typed", "", ingest, `valueFrom:\n            resourceFieldRef:\n              resource: limits.memory`, "value: \"512Mi\"", "env"},
 		{"pod without the name label", "", ingest, `(template:\n    metadata:\n      labels:\n        app.kubernetes.io/component: ingest\n)        app.kubernetes.io/name: flowstitch\n`, "${1}", "api"},
-		{"sidecar", "", ingest, `(containers:\n)`, "${1}      - name: shell\n        image: busybox:1\n", "image"},
-		{"init container", "", ingest, `(      containers:\n)`, "      initContainers:\n      - name: wait\n        image: busybox:1\n${1}", "image"},
+		{"sidecar", "", ingest, `(containers:\n)`, "${1}      - name: shell\n        image: busybox:1\n", "resources"},
+		{"init container", "", ingest, `(      containers:\n)`, "      initContainers:\n      - name: wait\n        image: busybox:1\n${1}", "resources"},
 		{"ephemeral port", "", ingest, `(containerPort: 9600)`, "hostPort: 9600\n          ${1}", "pod-security"},
 	}
 }

@@ -34,6 +34,12 @@ func (s *Set) needs(w *workload) []need {
 			}
 		}
 	}
+	for _, n := range s.tracePorts(w) {
+		if !seen[n] {
+			seen[n] = true
+			out = append(out, need{n, corev1.ProtocolTCP, "traces"})
+		}
+	}
 	if w.service == "ingest" || strings.Contains(strings.ToUpper(str(w.config, "kafka", "sasl", "mechanism")), "IAM") {
 		out = append(out, need{443, corev1.ProtocolTCP, "AWS APIs"})
 	}
@@ -42,6 +48,9 @@ func (s *Set) needs(w *workload) []need {
 
 // podIdentity is the address of the EKS Pod Identity agent.
 const podIdentity = "169.254.170.23/32"
+
+// nodeLocalDNS is where NodeLocal DNSCache listens, a common add-on.
+const nodeLocalDNS = "169.254.20.10/32"
 
 // networkNeeds: default deny is on, and what each workload needs is allowed,
 // no less and no more.
@@ -69,7 +78,7 @@ func (s *Set) networkNeeds() {
 		}
 		sort.Strings(keys)
 		for _, k := range keys {
-			if !wanted[k] {
+			if !wanted[k] && !s.sidecars(w) {
 				s.add("network", w, "a NetworkPolicy lets it out to %s, which its configuration has no use for", k)
 			}
 		}
@@ -170,7 +179,7 @@ func (s *Set) egressRule(o *Object, r networkingv1.NetworkPolicyEgressRule) {
 		if p.IPBlock.CIDR == "0.0.0.0/0" && !contains(p.IPBlock.Except, "169.254.0.0/16") && !contains(p.IPBlock.Except, "169.254.169.254/32") {
 			s.add("network", o, "egress to 0.0.0.0/0 includes the instance metadata service; except 169.254.0.0/16")
 		}
-		if strings.HasPrefix(p.IPBlock.CIDR, "169.254.") && p.IPBlock.CIDR != podIdentity {
+		if strings.HasPrefix(p.IPBlock.CIDR, "169.254.") && p.IPBlock.CIDR != podIdentity && !(dns && p.IPBlock.CIDR == nodeLocalDNS) {
 			s.add("network", o, "egress to %s: only the Pod Identity agent (%s) is a link-local address that a pod needs", p.IPBlock.CIDR, podIdentity)
 		}
 	}
@@ -190,9 +199,10 @@ func (s *Set) dnsPeers(o *Object, r networkingv1.NetworkPolicyEgressRule) {
 	ok := false
 	for _, p := range r.To {
 		inSystem := p.NamespaceSelector != nil && p.NamespaceSelector.MatchLabels[corev1.LabelMetadataName] == "kube-system"
-		ok = ok || p.IPBlock != nil || inSystem && (p.PodSelector == nil || p.PodSelector.MatchLabels["k8s-app"] == "kube-dns")
+		alone := inSystem && len(p.NamespaceSelector.MatchLabels) == 1
+		ok = ok || p.IPBlock != nil && clusterBlock(p.IPBlock.CIDR) || alone && (p.PodSelector == nil || p.PodSelector.MatchLabels["k8s-app"] == "kube-dns" && len(p.PodSelector.MatchLabels) == 1)
 	}
 	if !ok {
-		s.add("network", o, "egress on port 53 does not reach the cluster's DNS (namespace kube-system, pods k8s-app: kube-dns)")
+		s.add("network", o, "egress on port 53 does not reach the cluster's DNS (namespace kube-system, pods k8s-app: kube-dns, and no other label)")
 	}
 }

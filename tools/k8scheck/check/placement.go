@@ -54,6 +54,9 @@ func (s *Set) patience(w *workload) {
 		if p := c.LivenessProbe; p != nil && p.PeriodSeconds*p.FailureThreshold > 600 {
 			s.add("probe", w, "container %s: livenessProbe lets a hung process live for %d s", c.Name, p.PeriodSeconds*p.FailureThreshold)
 		}
+		if p := c.ReadinessProbe; p != nil && (p.PeriodSeconds*p.FailureThreshold > 300 || p.PeriodSeconds*p.SuccessThreshold > 60) {
+			s.add("probe", w, "container %s: readinessProbe changes its mind after %d s down and %d s up: rollouts and drains wait for it", c.Name, p.PeriodSeconds*p.FailureThreshold, p.PeriodSeconds*p.SuccessThreshold)
+		}
 		if p := c.StartupProbe; p != nil && p.PeriodSeconds*p.FailureThreshold > 600 {
 			s.add("probe", w, "container %s: startupProbe gives %d s; a process is up in seconds, catching up is readiness", c.Name, p.PeriodSeconds*p.FailureThreshold)
 		}

@@ -61,6 +61,9 @@ func (s *Set) container(w *workload, c *corev1.Container) {
 	if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
 		s.add("pod", w, "container %s: securityContext.readOnlyRootFilesystem must be true", c.Name)
 	}
+	if !s.ours(c) && c != s.mainContainer(w) {
+		return
+	}
 	if len(c.Command) > 0 {
 		s.add("pod", w, "container %s: command overrides the image's entry point; use args", c.Name)
 	}

@@ -172,24 +172,53 @@ func (q *query) selector(v *parser.VectorSelector, path []parser.Node, out map[s
 			add("%s has no label %q%s", name, lm.Name, hint(lm.Name, own))
 		}
 		if lm.Name == "service" || lm.Name == "component" {
-			q.serviceValue(lm, add)
+			q.oneOf(lm, sortedKeys(q.product.Services), "services", add)
+		}
+		if lm.Name == "stage" {
+			q.oneOf(lm, q.stages(), "stages", add)
 		}
 	}
 	q.counterUse(name, m, path, add)
 	return true
 }
 
-func (q *query) serviceValue(m *labels.Matcher, add func(string, ...any)) {
+// stages are the values of the label stage: empty where a service has one.
+func (q *query) stages() []string {
+	out := []string{""}
+	for _, name := range sortedKeys(q.product.Services) {
+		out = append(out, name)
+		for _, in := range q.product.Services[name].Inputs {
+			out = append(out, in.Group[strings.LastIndex(in.Group, ".")+1:])
+		}
+	}
+	return out
+}
+
+// oneOf: a matcher of names that we give lets one of them through, and each
+// plain alternative of a regular expression is one.
+func (q *query) oneOf(m *labels.Matcher, known []string, what string, add func(string, ...any)) {
 	if m.Type != labels.MatchEqual && m.Type != labels.MatchRegexp {
 		return
 	}
-	for _, name := range sortedKeys(q.product.Services) {
-		if m.Matches(name) {
-			return
+	any := false
+	for _, name := range known {
+		any = any || m.Matches(name)
+	}
+	if !any {
+		add("%s matches none of the %s %q", m, what, known)
+		return
+	}
+	if m.Type == labels.MatchRegexp && plainAlternatives.MatchString(m.Value) {
+		for _, a := range strings.Split(m.Value, "|") {
+			if !contains(known, a) {
+				add("%s: %q is none of the %s%s", m, a, what, hint(a, known))
+			}
 		}
 	}
-	add("%s matches none of the services %v", m, sortedKeys(q.product.Services))
 }
+
+// plainAlternatives is a|b|c without anything else of a regular expression.
+var plainAlternatives = regexp.MustCompile(`^[a-z_-]+(\|[a-z_-]+)+$`)
 
 // counterUse: counters go through rate and its like, gauges do not.
 func (q *query) counterUse(name string, m Metric, path []parser.Node, add func(string, ...any)) {

@@ -17,20 +17,22 @@ import (
 func (s *Set) images() {
 	tags := map[string][]string{}
 	for _, w := range s.workloads {
+		first := s.mainContainer(w)
 		for _, c := range w.containers() {
 			name, tag := imageName(c.Image), imageTag(c.Image)
-			if !contains(s.product.Images, name) {
+			sidecar := !s.ours(c) && c != first
+			if !sidecar && !contains(s.product.Images, name) {
 				s.add("image", w, "container %s: image %q is none of ours (%s)%s", c.Name, c.Image, strings.Join(s.product.Images, ", "), hint(name, s.product.Images))
 			}
 			if tag == "" || tag == "latest" {
 				s.add("image", w, "container %s: image %q has no fixed version: two pods of one rollout could differ", c.Name, c.Image)
-			} else {
+			} else if !sidecar {
 				tags[tag] = append(tags[tag], w.String())
 			}
 			if c.ImagePullPolicy == corev1.PullNever {
 				s.add("image", w, "container %s: imagePullPolicy Never starts only where someone loaded the image by hand", c.Name)
 			}
-			if comp := w.template.Labels["app.kubernetes.io/component"]; w.service != "" && comp != w.service {
+			if comp := w.template.Labels["app.kubernetes.io/component"]; w.service != "" && !sidecar && comp != w.service {
 				s.add("image", w, "container %s runs %s but the pod is labelled component %q", c.Name, w.service, comp)
 			}
 		}
@@ -64,13 +66,13 @@ func (s *Set) resources() {
 	for _, w := range s.workloads {
 		for _, c := range w.containers() {
 			req, lim := c.Resources.Requests, c.Resources.Limits
-			if _, ok := lim[corev1.ResourceCPU]; ok {
+			if _, ok := lim[corev1.ResourceCPU]; ok && s.ours(c) {
 				s.add("resources", w, "container %s: a CPU limit throttles the fold and holds back the commit of every slot of the pod; leave it out", c.Name)
 			}
 			s.quantity(w, c, "requests.cpu", req, corev1.ResourceCPU, "10m", "64")
 			s.quantity(w, c, "requests.memory", req, corev1.ResourceMemory, "32Mi", "512Gi")
 			s.quantity(w, c, "limits.memory", lim, corev1.ResourceMemory, "32Mi", "512Gi")
-			if r, l := req[corev1.ResourceMemory], lim[corev1.ResourceMemory]; w.service != "" && !l.IsZero() && r.Cmp(l) != 0 {
+			if r, l := req[corev1.ResourceMemory], lim[corev1.ResourceMemory]; w.service != "" && s.ours(c) && !l.IsZero() && r.Cmp(l) != 0 {
 				s.add("resources", w, "container %s: memory request %s differs from the limit %s: the session table grows to the limit and the node was promised less", c.Name, r.String(), l.String())
 			}
 		}
@@ -211,6 +213,12 @@ func (s *Set) job(w *workload, j *batchv1.JobSpec) {
 		if want := s.product.JobArgs; len(c.Args) < len(want) || !slices.Equal(c.Args[:len(want)], want) {
 			s.add("args", w, "container %s: args %v; the job runs %v", c.Name, c.Args, want)
 		}
+		for _, a := range c.Args {
+			name := strings.TrimLeft(strings.SplitN(a, "=", 2)[0], "-")
+			if s.ours(c) && strings.HasPrefix(a, "-") && name != "config" {
+				s.add("args", w, "container %s: flag %q: the job is told everything by its -config", c.Name, a)
+			}
+		}
 	}
 	if j.TTLSecondsAfterFinished == nil {
 		s.add("job", w, "ttlSecondsAfterFinished is missing: a finished Job is immutable and blocks the next apply")
@@ -220,6 +228,9 @@ func (s *Set) job(w *workload, j *batchv1.JobSpec) {
 	}
 	if d := j.ActiveDeadlineSeconds; d != nil && *d < 60 {
 		s.add("job", w, "activeDeadlineSeconds %d: a pod that starts on a new node takes longer", *d)
+	}
+	if b := j.BackoffLimit; b != nil && *b < 1 {
+		s.add("job", w, "backoffLimit 0: one broker that is not up yet, and no topic is made")
 	}
 	if b := j.BackoffLimit; b != nil && *b > 100 {
 		s.add("job", w, "backoffLimit %d: what fails that often fails for ever", *b)

@@ -82,6 +82,7 @@ func Check(api *API, product *Product, stream []byte) []Finding {
 		s.configs, s.images, s.resources, s.spreading, s.rollout, s.selectors, s.budgets, s.services,
 		s.networkPolicies, s.networkNeeds, s.scalers, s.strimzi, s.monitors, s.rules, s.dashboards, s.access, s.completeness,
 		s.placement, s.imageReferences, s.roles, s.quotas, s.standard, s.bounded, s.sameRegion, s.durable,
+		s.scheduling, s.reached, s.identities, s.sourcesReal, s.timing, s.scaling, s.brokerSettings, s.scraped, s.budgeted,
 	} {
 		check()
 	}
