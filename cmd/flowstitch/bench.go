@@ -59,7 +59,7 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.Var(&b.brokers, "brokers", "Kafka `brokers`, host:port; without it the embedded broker")
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
 	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof, allocs.pprof and pipeline.pgo (for go build -pgo) to this `directory`")
-	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address every second")
+	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address at most so often")
 	fs.BoolVar(&b.steady, "steady", false, "also tell what is allocated in the second half of the traffic, when tables and panes are filled; costs two collections of garbage")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")
@@ -138,12 +138,6 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 	if b.slots == 0 {
 		p.Slots = b.partitions
 	}
-	if b.preset == "low-latency" {
-		p.CommitInterval = lowLatencyCommit
-	}
-	if b.commit > 0 {
-		p.CommitInterval = b.commit
-	}
 	if err := common.Validate(); err != nil {
 		return bench.Options{}, usagef("%v", err)
 	}
@@ -163,15 +157,13 @@ func (b *benchFlags) options(brokers []string, about string) (bench.Options, err
 	}
 	cfg := pipeline.Default(common)
 	if b.preset == "low-latency" {
-		cfg.Sessionize.Sessions.UpdateHold = 100 * time.Millisecond
-		cfg.Detect.EarlyHold = time.Second
+		bench.LowLatency(&cfg)
+	}
+	if b.commit > 0 {
+		bench.CommitEvery(&cfg, b.commit)
 	}
 	return bench.Options{Shape: shape, Flows: b.flows, Rate: b.rate, Pipeline: cfg, Broker: about, Preset: b.preset, Profiles: b.profiles, Steady: b.steady}, nil
 }
-
-// lowLatencyCommit is the commit interval of the low-latency preset: three
-// stages commit one after the other before an alert is readable.
-const lowLatencyCommit = 50 * time.Millisecond
 
 func (b *benchFlags) save(r *bench.Result) error {
 	if b.jsonPath == "" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/flowstitch/flowstitch/pkg/kafkatest"
 	"github.com/flowstitch/flowstitch/pkg/stage"
+	"github.com/flowstitch/flowstitch/pkg/telemetry"
 )
 
 // TestTwoOwnersSettle: again and again the group gives the slots of a member to
@@ -71,12 +72,21 @@ func hungReaders(t *testing.T, opts []kgo.Opt, dial Dialer, prefix string, txn t
 	ensure(t, &src, &fold)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, len(links))
+	var members []*telemetry.Telemetry
 	for _, link := range links {
 		cfg := src
 		cfg.Telemetry = fresh(src.Telemetry)
 		cfg.Client = append(append([]kgo.Opt{}, opts...), kgo.Dialer(link.Dial))
 		go func() { done <- stage.RunSlots(ctx, cfg, []string{stage.FlowsTopic}, l.NewSource) }()
+		members = append(members, cfg.Telemetry)
 		until(t, busy, "a member to be ready", func() bool { _, ok := cfg.Telemetry.Health.Ready(); return ok })
+	}
+	// What hangs must be a transaction with flows in it, not a taking-over.
+	for _, m := range members {
+		until(t, busy, "each member to work one slot", func() bool {
+			_, ok := m.Health.Ready()
+			return ok && metric(t, m.Registry, "flowstitch_stage_slots") == 1
+		})
 	}
 	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, opts...), kgo.Dialer(dial), kgo.ConsumeTopics((&stage.Topics{Prefix: prefix}).Name(stage.FlowsTopic)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond))...)

@@ -164,6 +164,7 @@ type reading struct {
 	decoder *flowlog.Decoder
 	owners  *flowlog.Owners
 	scopes  session.Scopes
+	waits   func() // called before each read, which may have to wait for its input
 }
 
 // stdinName stands for standard input among the files.
@@ -207,6 +208,7 @@ func (f *file) read(ctx context.Context, in *reading, skip uint64) {
 	defer close(f.batches)
 	defer func() { _ = in.closer() }() // it was only read
 	s := &fileSink{ctx: ctx, file: f, in: in, skip: skip, b: newBatch()}
+	in.waits = s.waits
 	err := in.decode(ctx, f.name, s)
 	s.flush()
 	if err != nil && ctx.Err() == nil {
@@ -229,20 +231,23 @@ func (in *reading) decode(ctx context.Context, name string, sink flowlog.Sink) e
 			return in.decoder.Parquet(f, info.Size(), origin, sink)
 		}
 	}
-	return in.decoder.Stream(stoppable{ctx, in.Reader}, origin, sink)
+	return in.decoder.Stream(stoppable{ctx, in}, origin, sink)
 }
 
 // stoppable ends a stream when its reader is no longer wanted.
 type stoppable struct {
 	ctx context.Context //nolint:containedctx // an io.Reader has no argument for it
-	io.Reader
+	in  *reading
 }
 
 func (s stoppable) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return s.Reader.Read(p)
+	if s.in.waits != nil {
+		s.in.waits()
+	}
+	return s.in.Reader.Read(p)
 }
 
 // fileSink encodes what the decoder makes and hands it over in batches.
@@ -279,6 +284,14 @@ func (s *fileSink) Reject(r *flowlog.Reject) {
 
 func (s *fileSink) full() {
 	if len(s.b.items) >= batchItems {
+		s.flush()
+	}
+}
+
+// waits hands over what there is, if nobody has anything to do: a pipe that gives
+// a few lines a second would otherwise keep them until a batch is full.
+func (s *fileSink) waits() {
+	if len(s.file.batches) == 0 {
 		s.flush()
 	}
 }

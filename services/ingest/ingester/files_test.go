@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flowstitch/flowstitch/pkg/flow"
+	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/wire"
 )
@@ -259,6 +261,40 @@ func TestStdinIsReadOnce(t *testing.T) {
 	}
 	if err := <-in.fatal; err == nil {
 		t.Error("the service was not told to end")
+	}
+}
+
+// TestSlowPipe: what a pipe has given is handed over while the pipe waits, however
+// little it is.
+func TestSlowPipe(t *testing.T) {
+	in, out := io.Pipe()
+	r := &rig{t: t, in: &ingest{cfg: Default(), metrics: newMetrics(prometheus.NewRegistry()), stdin: in}}
+	r.in.cfg.Files = []string{stdinName}
+	if err := r.in.cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r.restore()
+	defer r.feed.close()
+	// Without a header line, the first lines are kept to infer the layout from.
+	if _, err := out.Write(append(flowlog.V2().AppendHeader(nil), '\n')); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := io.WriteString(out, flowLine(i, 1_700_000_000)+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for got := 0; got < 3; {
+		b, ok := r.feed.files[0].next(ctx)
+		if b == nil {
+			t.Fatalf("%d of 3 lines handed over while the pipe is open (ended %v)", got, !ok)
+		}
+		got += b.flows
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
