@@ -25,7 +25,7 @@ func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
 	took := int64(t.counts.Last - t.counts.First)
 	f.Sentence = fmt.Sprintf(
 		"%s opened %s at the login service %s in %s, %d%% of them alike with about %.0f packets; %s in %s are already unusual.",
-		p.Entity.Addr, plural(t.answered, "session"), server, span(took), near*100/max(t.sizes.N(), 1), mode,
+		subject(p.Entity.Addr, p.Owned), plural(t.answered, "session"), server, span(took), near*100/max(t.sizes.N(), 1), mode,
 		amount(limit), span(within))
 	if reached {
 		f.Sentence += " One session went on far longer than the others: it may have got in."
@@ -63,8 +63,8 @@ func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Find
 		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
 	}
 	f.Title = fmt.Sprintf("Password spraying at %s of %s", service(protoTCP, port), plural(hosts, "host"))
-	f.Sentence = fmt.Sprintf("%s opened %s alike at the login service %s of %s in %s; %d hosts are already unusual.",
-		p.Entity.Addr, plural(t.answered, "session"), service(protoTCP, port), plural(hosts, "host"),
+	f.Sentence = fmt.Sprintf("%s opened %s at the login service %s of %s in %s, most of them alike; %d hosts are already unusual.",
+		subject(p.Entity.Addr, p.Owned), plural(t.answered, "session"), service(protoTCP, port), plural(hosts, "host"),
 		span(int64(t.counts.Last-t.counts.First)), s.d.t.Hosts)
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, Answered: true, Ratio: float64(hosts) / float64(s.d.t.Hosts)})
 	f.Confidence = 80

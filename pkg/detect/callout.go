@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
@@ -135,10 +136,16 @@ func (s *calloutState) finding(p *Pane) *Finding {
 			x = s.today.list[i]
 		}
 	}
-	f.Sentence = fmt.Sprintf(
-		"Our host %s started %s with %s that it had no history with, most with %s at %s, and sent %s; such services are seldom used across the Internet.",
-		p.Entity.Addr, plural(sessions, "session"), plural(int64(len(s.today.list)), "external service"),
-		x.key.Peer, service(x.key.Protocol, x.key.Port), size(float64(out)))
+	why := "such services are seldom used across the Internet"
+	if slices.Contains(s.d.t.Usual, x.key.Port) {
+		why = fmt.Sprintf("it usually finds %.0f new ones a day at such ports", math.Round(s.average))
+	}
+	what := fmt.Sprintf("%s at %s, with which it had no history", x.key.Peer, service(x.key.Protocol, x.key.Port))
+	if n := int64(len(s.today.list)); n > 1 {
+		what = fmt.Sprintf("%s that it had no history with, most of them with %s at %s",
+			plural(n, "external service"), x.key.Peer, service(x.key.Protocol, x.key.Port))
+	}
+	f.Sentence = fmt.Sprintf("Our host %s started %s with %s, and sent %s; %s.", p.Entity.Addr, plural(sessions, "session"), what, size(float64(out)), why)
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, ActorOurs: true})
 	f.Confidence = 40
 	f.Counts = []alert.Count{

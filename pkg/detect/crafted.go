@@ -92,7 +92,7 @@ func (s *craftedState) inbound(p *Pane) *Finding {
 	f.Sentence = fmt.Sprintf(
 		"%s sent %s TCP packets of exactly %d bytes, a header without any option, to %s on %s; %s got an answer%s; no ordinary system sends such a packet.",
 		plural(n, "source"), p.Entity.Addr, minTCP(p.Entity.Addr), plural(int64(len(f.Ports)), "port"),
-		f.Window.Start.UTC().Format("2006-01-02"), amount(answered), s.in.slow())
+		f.Window.Start.UTC().Format("2006-01-02"), none(answered), s.in.slow())
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
 	f.Confidence = 90
 	f.Counts = []alert.Count{

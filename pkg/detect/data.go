@@ -195,7 +195,7 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *F
 	ratio := j.sum / max(normal.High, float64(s.d.t.Bytes)/s.d.t.Ratio)
 	switch {
 	case j.rare:
-		usual = "it seldom sends anything there"
+		usual = "it seldom sends anything to the outside but requests"
 		c.HasBaseline, c.Of, ratio = false, "too few uploads to judge", 0
 	case j.young:
 		usual = "too little is known of it to say what is usual"

@@ -154,8 +154,8 @@ func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, oth
 		kind = " among our own hosts"
 	}
 	f.Title = fmt.Sprintf("Excess of sessions at %s from %s", what, row.Key.Peer)
-	f.Sentence = fmt.Sprintf("%s had %s with %s in %s, where the %s had %.0f in the middle and 9 of 10 at most %.0f.",
-		row.Key.Peer, plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source")+kind, median, high)
+	f.Sentence = fmt.Sprintf("%s had %s with %s in %s; half of the %s had at most %.0f, and nine in ten at most %.0f.",
+		subject(row.Key.Peer, row.Ours), plural(n, "session"), what, span(s.d.t.Window), plural(others, "other source")+kind, median, high)
 	limit := max(s.d.t.Ratio*high, float64(s.d.t.Sessions))
 	// That sessions were answered is what a service is there for, and ten times
 	// the normal is what it takes to be told at all: neither makes it worse.
@@ -188,8 +188,8 @@ func (s *excessState) before(p *Pane, r Reporter) {
 	f := &Finding{Weight: uint64(n)}
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
 	f.Title = "Excess of sessions from " + p.Entity.Addr.String()
-	f.Sentence = fmt.Sprintf("Our host %s started %s in %s; it usually starts %.0f, and seldom more than %.0f.",
-		p.Entity.Addr, plural(n, "session"), span(int64(p.End-p.Start)), normal.Median, normal.High)
+	f.Sentence = fmt.Sprintf("Our host %s started %s in %s; it usually starts %s, and seldom more than %s.",
+		p.Entity.Addr, plural(n, "session"), span(int64(p.End-p.Start)), amount(int64(normal.Median)), amount(int64(normal.High)))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, ActorOurs: true})
 	f.Confidence = 50
 	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), normal.Median, "this host before", limit)}

@@ -66,8 +66,8 @@ func (s *icmpState) Final(p *Pane, r Reporter) {
 	f.Entity = anyone(p.Entity)
 	f.Title = "Unsolicited ICMP to " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
-		"%s sent ICMP to our address %s on %s that it had not asked for, %d times at the size of an error message; the type is not recorded.",
-		plural(n, "source"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), s.errors)
+		"%s sent ICMP to our address %s on %s that it had not asked for, %s at the size of an error message; normally nobody does, and the type is not recorded.",
+		plural(n, "source"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), plural(s.errors, "time"))
 	base := alert.Informational
 	if s.errors > 0 {
 		base = alert.Low

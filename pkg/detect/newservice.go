@@ -138,7 +138,7 @@ func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
 		verb = "answers at"
 	}
 	f.Title = fmt.Sprintf("%s %s %s", p.Entity.Addr, verb, what)
-	f.Sentence = fmt.Sprintf("Our host %s %s %s, which it never did in the %s that it is known: %s of %s so far today.",
+	f.Sentence = fmt.Sprintf("Our host %s %s %s, which it never did in the %s that it is known: %s from %s so far today.",
 		p.Entity.Addr, verb, what, span(int64(p.Start-s.serves.first)), plural(x.sessions, "session"), plural(x.clients.Count(), "client"))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: x.served})
 	f.Confidence = 60

@@ -273,18 +273,18 @@ func (s *scanState) finding(p *Pane, key RowKey, failed, limit int64) *Finding {
 	f := &Finding{Weight: uint64(len(s.contacts))}
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, p.Owned, alert.RoleActor)
 	sum := s.summary(f)
-	took := int64(f.Last - f.First)
+	took := s.took(key)
 	all := int64(len(s.contacts))
 	if s.d.sweep {
 		what := service(key.Protocol, key.Port)
 		f.Title = fmt.Sprintf("Sweep of %s by %s", what, p.Entity.Addr)
-		f.Sentence = fmt.Sprintf("%s asked %s for %s in vain within %s (%d of its %s got an answer); %d are already unusual.",
-			p.Entity.Addr, plural(failed, "host"), what, span(took), sum.answered, plural(all, "first contact"), limit)
+		f.Sentence = fmt.Sprintf("%s asked %s for %s in vain within %s (%s of its %s got an answer); %d are already unusual.",
+			subject(p.Entity.Addr, p.Owned), plural(failed, "host"), what, span(took), none(sum.answered), plural(all, "first contact"), limit)
 		f.Counts = append(f.Counts, count("failed_hosts", "hosts", float64(failed), float64(limit)))
 	} else {
 		f.Title = fmt.Sprintf("Port scan of %s by %s", key.Peer, p.Entity.Addr)
-		f.Sentence = fmt.Sprintf("%s asked for %s of %s in vain within %s (%d of its %s got an answer); %d are already unusual.",
-			p.Entity.Addr, plural(failed, "port"), key.Peer, span(took), sum.answered, plural(all, "first contact"), limit)
+		f.Sentence = fmt.Sprintf("%s asked for %s of %s in vain within %s (%s of its %s got an answer); %d are already unusual.",
+			subject(p.Entity.Addr, p.Owned), plural(failed, "port"), key.Peer, span(took), none(sum.answered), plural(all, "first contact"), limit)
 		f.Counts = append(f.Counts, count("failed_ports", "ports", float64(failed), float64(limit)))
 	}
 	f.Counts = append(f.Counts,

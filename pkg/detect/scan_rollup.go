@@ -27,8 +27,8 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 	f.Entity = anyone(p.Entity)
 	f.Title = "Probes of " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
-		"%s knocked at %s of our address %s on %s, %d of them also got an answer%s; that is the weather of the Internet unless one of them goes on.",
-		plural(n, "source"), plural(int64(len(f.Ports)), "port"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), answered, s.in.slow())
+		"%s knocked at %s of our address %s on %s, %s of them got an answer%s; that is the weather of the Internet unless one of them goes on.",
+		plural(n, "source"), plural(int64(len(f.Ports)), "port"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), none(answered), s.in.slow())
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
 	f.Confidence = 70
 	f.Counts = []alert.Count{

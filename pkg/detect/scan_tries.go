@@ -97,3 +97,18 @@ func (s *scanState) fellBack(p *Pane, k RowKey) bool {
 	i, found := slices.BinarySearchFunc(s.contacts, k, func(c contact, k RowKey) int { return c.key.Compare(k) })
 	return found && !s.contacts[i].failed
 }
+
+// took is how many seconds lie between the first and the last failure of a
+// group: the host or service that a finding is about, not all that was asked for.
+func (s *scanState) took(key RowKey) int64 {
+	first, last := flow.MaxTime, flow.MinTime
+	for i := range s.contacts {
+		if c := &s.contacts[i]; c.failed && s.group(c.key) == key {
+			first, last = min(first, c.first), max(last, c.first)
+		}
+	}
+	if last < first {
+		return 0
+	}
+	return int64(last - first)
+}

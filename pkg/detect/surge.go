@@ -148,7 +148,8 @@ func (s *surgeState) finding(p *Pane, g *surged) *Finding {
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
 	f.Title = fmt.Sprintf("Traffic surge at %s: %s", p.Entity.Addr, kind)
 	f.Attacks = alert.AttacksOf(attacks...)
-	usual := fmt.Sprintf("it usually gets %.0f packets in %.0f sessions from %.0f clients", g.packets.Median, g.sessions.Median, g.sources.Median)
+	usual := fmt.Sprintf("it usually gets %s in %s from %s",
+		plural(int64(g.packets.Median), "packet"), plural(int64(g.sessions.Median), "session"), plural(int64(g.sources.Median), "client"))
 	if g.young {
 		usual = "it is too new for its usual traffic to be known"
 	}
