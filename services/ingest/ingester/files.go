@@ -247,7 +247,7 @@ func (s stoppable) Read(p []byte) (int, error) {
 	if s.in.waits != nil {
 		s.in.waits()
 	}
-	return s.in.Reader.Read(p)
+	return s.in.Read(p)
 }
 
 // fileSink encodes what the decoder makes and hands it over in batches.
