@@ -23,7 +23,11 @@ fi
 CGO_ENABLED=0 go build -trimpath -o "$out/" ./services/...
 go build -C tools/k8scheck -o "$bin/k8scheck" .
 
-overlays=(deploy/k8s/overlays/local deploy/k8s/overlays/msk deploy/k8s/overlays/high-volume)
+# Every overlay that there is, one's own too.
+overlays=()
+for o in deploy/k8s/overlays/*/; do
+  [ "$o" = deploy/k8s/overlays/strimzi/ ] || overlays+=("${o%/}")
+done
 crds=()
 if [ -d ../shared/data/crds ]; then
   overlays+=(deploy/k8s/overlays/strimzi)

@@ -13,7 +13,7 @@ import (
 func (s *Set) placement() {
 	for _, w := range s.workloads {
 		spec := &w.template.Spec
-		if c := w.template.Labels["app.kubernetes.io/component"]; spec.ServiceAccountName != c && spec.ServiceAccountName != "" {
+		if c := w.template.Labels["app.kubernetes.io/component"]; !namedAfter(spec.ServiceAccountName, c) && spec.ServiceAccountName != "" {
 			s.add("reference", w, "runs as ServiceAccount %q and is component %q: it would have the rights of another", spec.ServiceAccountName, c)
 		}
 		if p := spec.DNSPolicy; p != "" && p != corev1.DNSClusterFirst {
@@ -139,4 +139,10 @@ func (s *Set) standard() {
 			s.add("namespace", o, "is a namespace of Kubernetes itself")
 		}
 	}
+}
+
+// namedAfter reports that a name is a component's, with a prefix or a suffix
+// that kustomize may have put to it.
+func namedAfter(name, component string) bool {
+	return name == component || strings.HasSuffix(name, "-"+component) || strings.HasPrefix(name, component+"-")
 }

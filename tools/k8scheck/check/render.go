@@ -48,7 +48,7 @@ func kustomize(dir string) ([]byte, []Finding) {
 		if err != nil {
 			return nil, []Finding{{"render", "", "kustomize: " + err.Error()}}
 		}
-		return text, unusedFiles(dir)
+		return text, append(unusedFiles(dir), idle(dir, text)...)
 	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command("kubectl", "kustomize", dir)
@@ -66,7 +66,7 @@ func kustomize(dir string) ([]byte, []Finding) {
 			out = append(out, Finding{"render", "", "kubectl kustomize warns: " + l})
 		}
 	}
-	return stdout.Bytes(), append(out, unusedFiles(dir)...)
+	return stdout.Bytes(), append(append(out, unusedFiles(dir)...), idle(dir, stdout.Bytes())...)
 }
 
 // unusedFiles: a file that its kustomization does not name is not applied.
