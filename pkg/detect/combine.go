@@ -109,6 +109,7 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		v.c = countsOf(e, final, v.clientOurs)
 		c.contribute(v)
 	}
+	v.done(&c.mem)
 	if c.panes.n > c.set.CombineEntities {
 		c.relieve(out)
 	}
@@ -117,27 +118,33 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 // contribute adds one view of an event to everything that it is about.
 func (c *Combiner) contribute(v *view) {
 	a := c.acc(v.pane, Host(v.Key.Scope, v.Client.Addr))
-	v.addClient(a.part(v.final, &c.mem))
-	if !v.final {
-		c.weigh(a, accKey{v.pane, Host(v.Key.Scope, v.Client.Addr)}, v.weight())
+	w := v.weight()
+	switch {
+	case v.final:
+		v.addClient(a.part(true, &c.mem))
+	case c.jot(a, v, w):
+		a.weight += w
+	default:
+		v.addClient(c.early(a))
+		c.weigh(a, accKey{v.pane, Host(v.Key.Scope, v.Client.Addr)}, w)
 	}
 	if v.serverOurs || !v.clientOurs {
 		k := accKey{v.pane, Host(v.Key.Scope, v.Server.Addr)}
 		b := c.acc(k.pane, k.entity)
-		v.addServer(b.part(v.final, &c.mem))
+		v.addServer(c.part(b, v.final))
 		if !v.final {
-			c.weigh(b, k, v.weight())
+			c.weigh(b, k, w)
 		}
 	}
 	for _, t := range c.taps {
 		t.Tap(v.Event, func(e Entity, k RowKey) {
 			p := c.acc(v.pane, e)
-			part := p.part(v.final, &c.mem)
+			part := c.part(p, v.final)
 			part.Client.Add(&v.c)
 			part.isAt(v.placeOf(true))
 			v.add(part, Custom, k)
 			if !v.final {
-				c.weigh(p, accKey{v.pane, e}, v.weight())
+				c.weigh(p, accKey{v.pane, e}, w)
 			}
 		})
 	}
@@ -147,7 +154,7 @@ func (c *Combiner) contribute(v *view) {
 	if v.serverOurs && outcomeOf(v.Event) == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
 		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true, &c.mem)
 		p.Server.Add(&v.c)
-		v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol})
+		v.sum(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}) // nobody asks for its evidence
 	}
 	for i := range v.Points {
 		p := c.acc(v.pane, Entity{Kind: KindPoint, Name: v.Points[i].ID})
@@ -251,9 +258,16 @@ func (c *Combiner) send(a *acc, out Sink) {
 		out.Observe(&c.obs)
 		c.stats.Observations++
 	}
+	c.forget(a)
+	c.panes.give(a)
+}
+
+// forget takes back what a sum consists of.
+func (c *Combiner) forget(a *acc) {
 	c.mem.free(a.early)
 	c.mem.free(a.final)
-	c.panes.give(a)
+	c.mem.freeNotes(a.light)
+	a.early, a.final, a.light = nil, nil, nil
 }
 
 // shed forgets, of the given sums, those of clients that a flood consists of:
@@ -272,9 +286,7 @@ func (c *Combiner) shed(all []*acc) {
 	}
 	for _, a := range all {
 		if c.floodClient(a, flooded) {
-			c.mem.free(a.early)
-			c.mem.free(a.final)
-			a.early, a.final = nil, nil
+			c.forget(a)
 			c.stats.Shed++
 		}
 	}

@@ -11,7 +11,8 @@ import (
 type acc struct {
 	key          accKey
 	early, final *Part
-	weight       int64 // of what early holds
+	light        *note // what early would hold, while it weighs little; early is nil then
+	weight       int64 // of what early, or light, holds
 	sent         int64 // wall time of the last early observation
 	queued       bool
 }

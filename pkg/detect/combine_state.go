@@ -18,7 +18,15 @@ func (c *Combiner) AppendSnapshot(b []byte) []byte {
 	b = window.AppendUint(b, uint64(len(all)))
 	var buf []byte
 	for _, a := range all {
-		buf = AppendObservation(buf[:0], &Observation{Entity: a.key.entity, Pane: a.key.pane, Early: a.early, Final: a.final})
+		early := a.early
+		if a.light != nil {
+			early = c.mem.part()
+			a.light.all(early)
+		}
+		buf = AppendObservation(buf[:0], &Observation{Entity: a.key.entity, Pane: a.key.pane, Early: early, Final: a.final})
+		if a.light != nil {
+			c.mem.free(early)
+		}
 		b = window.AppendString(b, buf)
 		b = window.AppendInt(window.AppendInt(b, a.weight), a.sent)
 	}

@@ -119,9 +119,10 @@ func isLeftover(e *session.Event) bool {
 		return true
 	}
 	// Without flags: from a service to an unprivileged port, or from a server
-	// of ours to a client's port. Scanners from outside choose any port.
+	// of ours (private, if it is not learned) to a client's port. Scanners from
+	// outside choose any port.
 	return e.Client.Port < 1024 && e.Server.Port >= 1024 ||
-		e.Owned&flow.OwnSrc != 0 && e.Client.Port < ephemeralFrom && e.Server.Port >= ephemeralFrom
+		e.Client.Port < ephemeralFrom && e.Server.Port >= ephemeralFrom && (e.Owned&flow.OwnSrc != 0 || e.Client.Addr.IP().IsPrivate())
 }
 
 // outcomeOf is the session's outcome, and without tcp-flags also a refusal that
@@ -215,6 +216,7 @@ type view struct {
 	final                  bool
 	c                      Counts
 	ref                    Ref
+	shared                 *evidence // ref where rows share it; nil: none does yet
 	pane                   flow.Time
 	clientOurs, serverOurs bool
 	reversed               bool // the roles of Points are the other way round
@@ -227,18 +229,48 @@ func (v *view) opened() bool { return v.c.Sessions > 0 }
 // hashAddr hashes an address for distinct counts.
 func hashAddr(a flow.Addr) uint64 { return xxhash.Sum64(a[:]) }
 
-// add adds the event to a row.
-func (v *view) add(p *Part, f Family, k RowKey) *Row {
+// sum adds the event to a row's sums.
+func (v *view) sum(p *Part, f Family, k RowKey) *Row {
 	r := p.rows(f).Row(k)
 	if r == nil {
 		return nil
 	}
 	r.Counts.Add(&v.c)
 	r.Ours = r.Ours || f == Caller && v.clientOurs || (f == Contact || f == Login) && v.serverOurs
-	if v.opened() && (!r.HasRef || v.ref.before(&r.Ref)) {
-		r.Ref, r.HasRef = v.ref, true
+	return r
+}
+
+// add adds the event to a row, as its evidence too if it is the earliest.
+func (v *view) add(p *Part, f Family, k RowKey) *Row {
+	r := v.sum(p, f, k)
+	if r == nil {
+		return nil
+	}
+	if v.opened() && (r.ref == nil || v.ref.before(&r.ref.Ref)) {
+		v.refer(r, p.mem)
 	}
 	return r
+}
+
+// refer makes the event the evidence of a row.
+func (v *view) refer(r *Row, m *memory) { r.refer(v.evidence(m), m) }
+
+// evidence is the event as evidence, one for all of its rows. The view holds it
+// too, until done, because a row may be dropped at once.
+func (v *view) evidence(m *memory) *evidence {
+	if v.shared == nil {
+		v.shared = m.evidence()
+		v.shared.Ref, v.shared.rows = v.ref, 1
+	}
+	return v.shared
+}
+
+// done ends the view of an event.
+func (v *view) done(m *memory) {
+	if v.shared != nil {
+		m.release(v.shared)
+		v.shared = nil
+	}
 }
 
 // addClient adds the event to its client.
@@ -247,6 +279,7 @@ func (v *view) addClient(p *Part) {
 	p.Client.Add(&v.c)
 	p.isAt(v.placeOf(true))
 	if isLeftover(v.Event) {
+		v.addUnasked(p)
 		return // it never asked
 	}
 	k := RowKey{Peer: v.Server.Addr, Port: v.Server.Port, Protocol: v.Key.Protocol}

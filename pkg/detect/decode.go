@@ -192,25 +192,25 @@ func parsePart(b []byte, m *memory) (*Part, error) {
 			err = parseCounts(s, &p.Server)
 		case 4:
 			p.hasSet = true
-			err = parseSketch(s, &p.Callers)
+			err = parseSketch(s, &p.Callers, m)
 		case 5:
 			p.Skipped = int64(v)
 		case 6:
 			err = p.parseFamily(s, m)
 		case 7:
-			p.place = append(p.place[:0], s...)
+			p.place = m.place(s)
 		}
 		return err
 	})
 	return p, err
 }
 
-func parseSketch(b []byte, s *window.Set) error {
+func parseSketch(b []byte, s *window.Set, m *memory) error {
 	return each(b, func(n num, _ uint64, v []byte) error {
 		if n != 1 {
 			return nil
 		}
-		r := window.NewReader(v)
+		r := m.read(v)
 		s.Read(r)
 		return r.Close()
 	})
@@ -263,10 +263,11 @@ func parseRow(b []byte, r *Row, m *memory) (err error) {
 		case 4:
 			err = parseCounts(f.s, &r.Counts)
 		case 5, 6, 7:
-			err = parseDetails(f.n, f.s, r.details(m))
+			err = parseDetails(f.n, f.s, r.details(m), m)
 		case 8:
-			r.HasRef = true
-			err = parseRef(f.s, &r.Ref)
+			x := m.evidence()
+			err = parseRef(f.s, &x.Ref)
+			r.refer(x, m)
 		case 9:
 			r.Ours = f.v != 0
 		}
@@ -277,23 +278,23 @@ func parseRow(b []byte, r *Row, m *memory) (err error) {
 	return f.err()
 }
 
-func parseDetails(n num, s []byte, d *details) (err error) {
+func parseDetails(n num, s []byte, d *details, m *memory) (err error) {
 	switch n {
 	case 5:
 		d.hasSet = true
-		err = parseSketch(s, &d.set)
+		err = parseSketch(s, &d.set, m)
 	case 6:
-		w := window.NewReader(s)
+		w := m.read(s)
 		d.sizes.Read(w)
 		err = w.Close()
 	case 7:
-		d.beats, err = parseBeats(s, d.beats[:0])
+		d.beats, err = parseBeats(s, d.beats[:0], m)
 	}
 	return err
 }
 
-func parseBeats(b []byte, out []Beat) ([]Beat, error) {
-	r := window.NewReader(b)
+func parseBeats(b []byte, out []Beat, m *memory) ([]Beat, error) {
+	r := m.read(b)
 	n := r.Len()
 	if n > rowBeats {
 		return nil, fmt.Errorf("%w: too many beats", ErrObservation)

@@ -161,10 +161,10 @@ func appendRow(b []byte, r *Row) []byte {
 	if r.more != nil {
 		b = appendDetails(b, r.more)
 	}
-	if r.HasRef {
+	if r.ref != nil {
 		var body int
 		b, body = openMessage(b, 8)
-		b = closeMessage(appendRef(b, &r.Ref), body)
+		b = closeMessage(appendRef(b, &r.ref.Ref), body)
 	}
 	return putBool(b, 9, r.Ours)
 }

@@ -27,6 +27,8 @@ type Evaluator struct {
 	due       dueHeap
 	mem       memory
 	rep       reporter
+	judged    Pane   // the one being judged: detectors take its address, so it must not be a new one each time
+	open      []Pane // its Open
 	place     []byte // of the part being judged, see Part.isAt
 	ended     bool   // the input is over: what never comes again is not silent
 	stats     EvaluateStats
@@ -140,12 +142,13 @@ func (e *entity) pane(start flow.Time) *pane {
 }
 
 func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSink) {
-	in := Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p}
+	v.open = v.open[:0]
 	for _, x := range e.panes {
 		if x.start < start && x.early != nil {
-			in.Open = append(in.Open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early})
+			v.open = append(v.open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early})
 		}
 	}
+	v.judged = Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p, Open: v.open}
 	v.place = p.place
 	for i, d := range v.detectors {
 		s := e.states[i]
@@ -155,7 +158,7 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 			}
 			s = d.New() // Early changes nothing, so it need not be kept
 		}
-		s.Early(&in, v.reporter(e, i, start, true, out))
+		s.Early(&v.judged, v.reporter(e, i, start, true, out))
 	}
 }
 
@@ -211,7 +214,7 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 	p.final.Owned = p.final.Owned || e.owned
 	end := p.start.Add(v.set.Pane)
 	e.last = max(e.last, end)
-	in := Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
+	v.judged = Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
 	v.place = p.final.place
 	for i, d := range v.detectors {
 		if e.states[i] == nil {
@@ -220,7 +223,7 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 			}
 			e.states[i] = d.New()
 		}
-		e.states[i].Final(&in, v.reporter(e, i, p.start, false, out))
+		e.states[i].Final(&v.judged, v.reporter(e, i, p.start, false, out))
 	}
 	v.settleEarly(e, p.start, out)
 	v.mem.free(p.early)

@@ -81,7 +81,7 @@ func (k *knockers) addRow(e Entity, r *Row, n int64, family Family) {
 		return
 	}
 	k.sessions += n
-	if len(k.evidence) < maxEvidence && r.HasRef {
+	if len(k.evidence) < maxEvidence && r.ref != nil {
 		k.evidence = append(k.evidence, r.evidence(e, family))
 	}
 	i, found := slices.BinarySearchFunc(k.list, r.Key.Peer, func(x knocker, a flow.Addr) int { return x.addr.Compare(a) })

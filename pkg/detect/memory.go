@@ -1,25 +1,34 @@
 package detect
 
 import (
+	"bytes"
 	"math/bits"
 	"slices"
+
+	"github.com/flowstitch/flowstitch/pkg/window"
 )
 
 // memory hands out parts, sets, rows and their lists, and takes them back when
 // a pane is over: in steady state a combiner or evaluator allocates nothing. A
 // nil memory allocates, and the garbage collector takes back.
 type memory struct {
-	parts []*Part
-	sets  []*RowSet
-	rows  *Row  // linked by next
-	fresh []Row // never used yet
-	waits int   // how many rows are linked
-	lists []*details
-	index []rowIndex            // large ones
-	slots [slotClasses][][]*Row // by the binary logarithm of their capacity
+	parts  []*Part
+	sets   []*RowSet
+	rows   *Row  // linked by next
+	fresh  []Row // never used yet
+	waits  int   // how many rows are linked
+	lists  []*details
+	refs   []*evidence
+	blank  []evidence // never used yet
+	notes  []*note
+	reader window.Reader         // of what is nested in an observation
+	where  map[string][]byte     // places that parts share
+	index  []rowIndex            // large ones
+	slots  [slotClasses][][]*Row // by the binary logarithm of their capacity
 }
 
-// rowChunk is how many rows are allocated at a time, about 15 kB.
+// rowChunk is how many rows are allocated at a time, about 10 kB, and how many
+// pieces of evidence.
 const rowChunk = 64
 
 // slotClasses covers capacities from 1 to 2*maxRows.
@@ -66,6 +75,81 @@ func (m *memory) row(k RowKey) *Row {
 	return r
 }
 
+// place returns the bytes of a place, of which there are as many as there are
+// interfaces, as parts share them.
+func (m *memory) place(s []byte) []byte {
+	if m == nil {
+		return bytes.Clone(s)
+	}
+	p, known := m.where[string(s)]
+	if known {
+		return p
+	}
+	if m.where == nil || len(m.where) >= maxPlaces {
+		m.where = map[string][]byte{}
+	}
+	p = bytes.Clone(s)
+	m.where[string(s)] = p
+	return p
+}
+
+// note returns an empty note.
+func (m *memory) note() *note {
+	if len(m.notes) == 0 {
+		return &note{}
+	}
+	return pop(&m.notes)
+}
+
+// freeNotes takes back a list of notes.
+func (m *memory) freeNotes(n *note) {
+	for n != nil {
+		next := n.next
+		if n.ref != nil {
+			m.release(n.ref)
+		}
+		*n = note{}
+		if len(m.notes) < keepParts {
+			m.notes = append(m.notes, n)
+		}
+		n = next
+	}
+}
+
+// read returns a reader of b, the same each time: it is to be closed before the
+// next is asked for.
+func (m *memory) read(b []byte) *window.Reader {
+	if m == nil {
+		return window.NewReader(b)
+	}
+	m.reader.Reset(b)
+	return &m.reader
+}
+
+// evidence returns a piece of evidence that no row holds yet.
+func (m *memory) evidence() *evidence {
+	switch {
+	case m == nil:
+		return &evidence{}
+	case len(m.refs) > 0:
+		return pop(&m.refs)
+	case len(m.blank) == 0:
+		m.blank = make([]evidence, rowChunk)
+	}
+	x := &m.blank[0]
+	m.blank = m.blank[1:]
+	return x
+}
+
+// release takes evidence back that a row does not hold any more.
+func (m *memory) release(x *evidence) {
+	if x.rows--; x.rows > 0 || m == nil || len(m.refs) >= keepRows {
+		return
+	}
+	x.Ref = Ref{}
+	m.refs = append(m.refs, x)
+}
+
 func (m *memory) details() *details {
 	if m == nil || len(m.lists) == 0 {
 		return &details{}
@@ -93,6 +177,9 @@ func (m *memory) drop(r *Row) {
 		d.hasSet, d.beats = false, d.beats[:0]
 		m.lists = append(m.lists, d)
 	}
+	if r.ref != nil {
+		m.release(r.ref)
+	}
 	*r = Row{next: m.rows}
 	m.rows = r
 	m.waits++
@@ -112,9 +199,9 @@ func (m *memory) free(p *Part) {
 	if len(m.parts) >= keepParts {
 		return
 	}
-	callers, place := p.Callers, p.place[:0]
+	callers := p.Callers
 	callers.Reset(callerBound)
-	*p = Part{mem: m, Callers: callers, place: place}
+	*p = Part{mem: m, Callers: callers}
 	m.parts = append(m.parts, p)
 }
 

@@ -12,7 +12,8 @@ type Part struct {
 	sets    [families]*RowSet // nil: empty
 	mem     *memory
 	hasSet  bool // Callers is in use
-	// place says where in the cloud the end that is ours was seen; see isAt.
+	// place says where in the cloud the end that is ours was seen; see isAt. It
+	// is shared and never changed.
 	place []byte
 }
 

@@ -119,8 +119,11 @@ type Ref struct {
 
 // before orders evidence by what replays agree on.
 func (r *Ref) before(o *Ref) bool {
+	if r.First != o.First { // not cmp.Or, which compares everything first
+		return r.First < o.First
+	}
 	return cmp.Or(
-		cmp.Compare(r.First, o.First), cmp.Compare(r.Client, o.Client), cmp.Compare(r.Server, o.Server),
+		cmp.Compare(r.Client, o.Client), cmp.Compare(r.Server, o.Server),
 		bytes.Compare(r.Session[:], o.Session[:]), -cmp.Compare(r.BytesOut, o.BytesOut),
 	) < 0
 }
@@ -138,15 +141,43 @@ const (
 )
 
 // Row is what was added up under one key. Combiners hold millions of them, so
-// what only some families need lies apart (docs/performance.md).
+// what only some families need lies apart, and so does the evidence, which is
+// one for the rows of the session's client, its server and its service
+// (docs/performance.md).
 type Row struct {
 	Key    RowKey
 	Ours   bool // the peer is an address of ours
-	HasRef bool
 	Counts Counts
-	Ref    Ref      // the earliest session
-	more   *details // nil: none
-	next   *Row     // in memory's list
+	ref    *evidence // the earliest session; nil: none
+	more   *details  // nil: none
+	next   *Row      // in memory's list
+}
+
+// evidence is a Ref that several rows share.
+type evidence struct {
+	Ref
+	rows int32 // how many hold it: the last one gives it back
+}
+
+// Ref is the earliest session that the row counts, or nil. It stays the row's
+// own and is not to be changed.
+func (r *Row) Ref() *Ref {
+	if r.ref == nil {
+		return nil
+	}
+	return &r.ref.Ref
+}
+
+// refer makes x the row's evidence if there is none or only a later one.
+func (r *Row) refer(x *evidence, m *memory) {
+	if r.ref != nil {
+		if !x.before(&r.ref.Ref) {
+			return
+		}
+		m.release(r.ref)
+	}
+	x.rows++
+	r.ref = x
 }
 
 // details are the lists of a row.
@@ -194,14 +225,21 @@ func (r *Row) details(m *memory) *details {
 }
 
 // kept is a row with the same evidence and nothing else, for a memory of its own.
-func (r *Row) kept() Row { return Row{Key: r.Key, Ref: r.Ref, HasRef: r.HasRef} }
+func (r *Row) kept() Row {
+	k := Row{Key: r.Key}
+	if r.ref != nil {
+		k.ref = &evidence{Ref: r.ref.Ref}
+	}
+	return k
+}
 
 // merge adds what o counted. What o has of lists that r has not becomes r's.
-func (r *Row) merge(o *Row) {
+// m is where r comes from.
+func (r *Row) merge(o *Row, m *memory) {
 	r.Counts.Add(&o.Counts)
 	r.Ours = r.Ours || o.Ours
-	if o.HasRef && (!r.HasRef || o.Ref.before(&r.Ref)) {
-		r.Ref, r.HasRef = o.Ref, true
+	if o.ref != nil {
+		r.refer(o.ref, m)
 	}
 	switch {
 	case o.more == nil:
@@ -258,10 +296,11 @@ func (r *Row) endpoints(e Entity, f Family) (client, server flow.Addr) {
 	return e.Addr, r.Key.Peer
 }
 
-// evidence builds the alert's evidence from the row's earliest session.
+// evidence builds the alert's evidence from the row's earliest session, which
+// there must be.
 func (r *Row) evidence(e Entity, f Family) alert.Evidence {
 	c, s := r.endpoints(e, f)
-	p := &r.Ref
+	p := &r.ref.Ref
 	return alert.Evidence{
 		Topic: "sessions", Partition: p.Partition, Offset: p.Offset,
 		SessionID: p.Session, Provisional: p.Provisional, Protocol: p.Protocol,

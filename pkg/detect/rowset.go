@@ -172,14 +172,14 @@ func (s *RowSet) merge(o *RowSet) {
 		r := s.find(x.Key)
 		switch {
 		case r != nil:
-			r.merge(x)
+			r.merge(x, s.mem)
 		case !s.room(x.Key):
 		case move:
 			s.add(x)
 			o.rows[i] = nil
 		default:
 			r = s.mem.row(x.Key)
-			r.merge(x)
+			r.merge(x, s.mem)
 			s.add(r)
 		}
 	}

@@ -81,15 +81,15 @@ func evidenceOf(e Entity, f Family, rows []*Row) (list []alert.Evidence, more in
 	with := make([]*Row, 0, len(rows))
 	var sessions int64
 	for _, r := range rows {
-		if sessions += r.Counts.Sessions; r.HasRef {
+		if sessions += r.Counts.Sessions; r.ref != nil {
 			with = append(with, r)
 		}
 	}
 	slices.SortStableFunc(with, func(a, b *Row) int {
 		switch {
-		case a.Ref.before(&b.Ref):
+		case a.ref.before(&b.ref.Ref):
 			return -1
-		case b.Ref.before(&a.Ref):
+		case b.ref.before(&a.ref.Ref):
 			return 1
 		}
 		return 0

@@ -40,9 +40,11 @@ func (s *sightings) with(p *detect.Pane) []sighting {
 		if int(step) >= len(s.rule.Spec.steps()) {
 			continue
 		}
-		times = append(times, sighting{
-			at: flow.Time(binary.BigEndian.Uint64(row.Key.Peer[:8])), step: step, n: max(row.Counts.Sessions, 1), ref: row.Ref,
-		})
+		x := sighting{at: flow.Time(binary.BigEndian.Uint64(row.Key.Peer[:8])), step: step, n: max(row.Counts.Sessions, 1)}
+		if ref := row.Ref(); ref != nil {
+			x.ref = *ref
+		}
+		times = append(times, x)
 	}
 	slices.SortStableFunc(times, func(a, b sighting) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.step, b.step))

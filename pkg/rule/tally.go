@@ -149,8 +149,8 @@ func (r *Rule) absorbKey(t *tally, row *detect.Row) {
 			}
 		}
 	}
-	if row.HasRef {
-		t.evidence(proof{row.Ref, other})
+	if ref := row.Ref(); ref != nil {
+		t.evidence(proof{*ref, other})
 	}
 }
 

@@ -44,6 +44,9 @@ type Reader struct {
 // NewReader reads from b, which it does not copy.
 func NewReader(b []byte) *Reader { return &Reader{b: b} }
 
+// Reset makes r read from b, as a new reader does.
+func (r *Reader) Reset(b []byte) { r.b, r.err = b, nil }
+
 // Err returns the first error.
 func (r *Reader) Err() error { return r.err }
 
