@@ -182,7 +182,7 @@ type memberRun struct {
 func runMember(t *testing.T, cfg *Config, handover time.Duration) *memberRun {
 	t.Helper()
 	m := &memberRun{tel: telemetry.Quiet(), done: make(chan error, 1), began: time.Now()}
-	sc, err := cfg.Stage("sessionize", "", m.tel)
+	sc, err := cfg.stage(m.tel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,6 @@ func runMember(t *testing.T, cfg *Config, handover time.Duration) *memberRun {
 		Input: stage.FlowsTopic, Outputs: []stage.OutputTopic{{Name: stage.SessionsTopic, Marks: stage.PerPartition}}, Config: canonical,
 		Fold: func(config []byte) (stage.Fold, error) { return parseFold(config, counts) },
 	}
-	sc.Compression = compression()
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	KeepHeadroom(ctx) // as its main does
