@@ -60,7 +60,7 @@ func parseBench(e *env, args []string) (*benchFlags, []string, error) {
 	fs.StringVar(&b.jsonPath, "json", "", "also write the result to this `file`")
 	fs.StringVar(&b.profiles, "profiles", "", "write cpu.pprof, allocs.pprof and pipeline.pgo (for go build -pgo) to this `directory`")
 	fs.StringVar(&b.preset, "preset", "default", "default, or low-latency: commits every 50ms, holds a new session for 100ms, looks at an address at most so often")
-	fs.BoolVar(&b.steady, "steady", false, "also tell what is allocated in the second half of the traffic, when tables and panes are filled; costs two collections of garbage")
+	fs.BoolVar(&b.steady, "steady", false, "also tell what is allocated once tables and panes are filled, in runs of 5400 -event-seconds or more; costs two collections of garbage")
 	fs.BoolVar(&b.compare, "compare", false, "compare two result files")
 	fs.IntVar(&b.partitions, "partitions", 4, "partitions of flows, sessions and observations")
 	fs.IntVar(&b.slots, "slots", 0, "slots of each stage; 0 is one for each partition")

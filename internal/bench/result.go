@@ -62,8 +62,8 @@ type Total struct {
 	CPUPerMillion   float64 `json:"cpu_seconds_per_million_flows"`
 	AllocPerFlow    float64 `json:"alloc_bytes_per_flow"`
 	OurAllocPerFlow float64 `json:"our_alloc_bytes_per_flow"`
-	// OurSteadyAlloc is what our own code allocated for each flow of the second
-	// half, when tables and panes had been filled; 0: not asked.
+	// OurSteadyAlloc is what our own code allocated for each flow when
+	// tables and panes had been filled; 0: not asked, or too short a run.
 	OurSteadyAlloc   float64 `json:"our_steady_alloc_bytes_per_flow,omitempty"`
 	PeakMemory       int64   `json:"peak_memory_bytes"`
 	WrittenPerInByte float64 `json:"written_bytes_per_input_byte"`
@@ -102,7 +102,7 @@ type StageCost struct {
 	// AllocPerFlow is what was allocated with the stage's own code on the stack;
 	// what the client's goroutines allocate for it is among "other".
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
-	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the second half
+	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the steady part
 }
 
 // OwnerCost is what one owner's code took.
@@ -110,7 +110,7 @@ type OwnerCost struct {
 	Owner        string  `json:"owner"`
 	Share        float64 `json:"cpu_share"` // of this process and a broker's on this machine
 	AllocPerFlow float64 `json:"alloc_bytes_per_flow"`
-	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the second half
+	SteadyAlloc  float64 `json:"steady_alloc_bytes_per_flow,omitempty"` // in the steady part
 }
 
 // TopicCost is what was produced to one topic, before compression, and what of
@@ -135,11 +135,11 @@ type used struct {
 	cpu, allocs, broker float64 // seconds, bytes, seconds of the broker's process
 	profile             *share
 	before, after       *share // allocations
-	half, whole         *share // the same at the ends of the second half of the traffic; nil: not asked
-	steadyFlows         int64  // of that half
+	half, whole         *share // the same at the ends of the steady part; nil: not asked, or not reached
+	steadyFlows         int64  // of that part
 }
 
-// steady is what one stage or owner allocated for each flow of the second half.
+// steady is what one stage or owner allocated for each flow of the steady part.
 func (u *used) steady(of func(*share) map[string]float64, name string) float64 {
 	if u.half == nil || u.whole == nil || u.steadyFlows <= 0 {
 		return 0
@@ -293,7 +293,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	}
 	fmt.Fprintf(tw, "allocated\t%.0f bytes a flow, %.0f of them by our own code\n", t.AllocPerFlow, t.OurAllocPerFlow)
 	if t.OurSteadyAlloc > 0 {
-		fmt.Fprintf(tw, "steady\t%.0f bytes a flow by our own code, in the second half of the traffic\n", t.OurSteadyAlloc)
+		fmt.Fprintf(tw, "steady\t%.0f bytes a flow by our own code, once tables and panes are filled\n", t.OurSteadyAlloc)
 	}
 	fmt.Fprintf(tw, "peak memory\t%d MiB\n", t.PeakMemory>>20)
 	if t.Sessions > 0 {
@@ -325,12 +325,12 @@ func (r *Result) WriteTable(w io.Writer) error {
 	return tw.Flush()
 }
 
-// steadyHeader and steadyCell are the column of the second half, if there is one.
+// steadyHeader and steadyCell are the column of the steady part, if there is one.
 func (r *Result) steadyHeader() string {
 	if r.Total.OurSteadyAlloc == 0 {
 		return ""
 	}
-	return "\tin the second half"
+	return "\tsteady"
 }
 
 func (r *Result) steadyCell(v float64) string {

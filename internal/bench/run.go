@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/metrics"
 	"runtime/pprof"
@@ -38,8 +39,8 @@ type Options struct {
 	// Profiles is a directory for the run's cpu.pprof, allocs.pprof and
 	// pipeline.pgo, the last for the compiler; "" writes none.
 	Profiles string
-	// Steady asks what is allocated while the second half of the traffic is
-	// given, when tables and panes have been filled. It costs two collections
+	// Steady asks what is allocated when tables and panes have been filled, in
+	// runs of an hour and a half of event time or more (see steadyFrom). It costs two collections
 	// of garbage, which the processor time then has in it.
 	Steady bool
 	// Progress is told now and then what has been given.
@@ -69,7 +70,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.half, u.whole, u.steadyFlows = r.half, r.whole, r.o.Flows-r.halfGiven
+	u.half, u.whole, u.steadyFlows = r.half, r.whole, r.steadyFlows
 	u.cpu, u.allocs, u.broker = processCPU()-cpu, heapAllocs()-allocs, cpuOf(r.broker)-broker
 	if err := r.store(ctx); err != nil {
 		return nil, err
@@ -102,8 +103,9 @@ type run struct {
 
 	sessions, tables float64 // open at most, and what they took
 
-	half, whole *share // allocations when half of the flows, and all, had been given; nil: not asked
-	halfGiven   int64
+	half, whole *share  // allocations at the ends of the steady part; nil: not asked, or not reached
+	halfClock   float64 // evaluate's when it began
+	steadyFlows int64
 }
 
 func (r *run) drive(ctx context.Context) error {
@@ -162,23 +164,54 @@ func (r *run) watch(ctx context.Context) error {
 	}
 }
 
-// steady notes the allocations at the ends of the second half of the traffic.
-// What comes after, when all panes are judged at once, is not in it.
+// steadyFrom and steadyTo are the part of the event time, as evaluate's clocks
+// have reached it, in which a run counts as steady: tables and panes have been
+// filled, and what comes at once when the input ends is not in it. Clocks end
+// some 20 minutes of event time behind the input, so that a run of less than
+// an hour and a half has no such part. What has been given says nothing:
+// ingest is far ahead.
+const (
+	steadyFrom = 0.5
+	steadyTo   = 0.75
+)
+
+// steady notes the allocations at both ends of that part.
 func (r *run) steady() (err error) {
-	given, _, _ := r.src.progress()
+	if !r.o.Steady || r.whole != nil {
+		return nil
+	}
+	clock, span := r.evaluated(), float64(r.o.Flows)/float64(r.o.Shape.Rate)
+	at := (clock - float64(r.o.Shape.Start)) / span
 	switch {
-	case !r.o.Steady || given < r.o.Flows/2 || r.whole != nil:
+	case math.IsInf(clock, 1) || at < steadyFrom:
 	case r.half == nil:
-		r.halfGiven = given
+		r.halfClock = clock
 		if r.half, err = allocProfile(); err == nil {
 			err = r.o.keepAllocs("allocs-half.pprof")
 		}
-	case given >= r.o.Flows:
+	case at >= steadyTo:
+		r.steadyFlows = int64((clock - r.halfClock) * float64(r.o.Shape.Rate))
 		if r.whole, err = allocProfile(); err == nil {
-			err = r.o.keepAllocs("allocs-given.pprof")
+			err = r.o.keepAllocs("allocs-steady.pprof")
 		}
 	}
 	return err
+}
+
+// evaluated is the event time up to which evaluate has judged, in Unix seconds;
+// 0: some partition has no clock yet.
+func (r *run) evaluated() float64 {
+	n, least := 0, math.Inf(1)
+	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_clock_seconds") {
+		if pipeline.Label(m, "stage") == "evaluate" {
+			n++
+			least = min(least, m.GetGauge().GetValue())
+		}
+	}
+	if n < int(r.o.Pipeline.Detect.Pipeline.Partitions) {
+		return 0
+	}
+	return least
 }
 
 // sample notes the largest number of open sessions and what they take.
