@@ -109,6 +109,30 @@ func (l *Listing) Get(id string) (*Shard, bool) {
 	return &l.Shards[i], true
 }
 
+// outlived reports whether a shard of this stream is no more, as opposed to not
+// yet: the listing may be older than the checkpoint. A shard goes when its
+// retention is over, and leaves behind what came of its range since, which has
+// higher ids; Kinesis numbers shards in the order of their making.
+func (l *Listing) outlived(c *Checkpoint) bool {
+	if c.Stream != l.Stream {
+		return later(l.Stream, c.Stream) // the stream was made again
+	}
+	if _, listed := l.Get(c.Shard); listed {
+		return false
+	}
+	return slices.ContainsFunc(l.Shards, func(s Shard) bool {
+		return later(s.ID, c.Shard) && s.overlaps(&Shard{Lo: c.Lo, Hi: c.Hi})
+	})
+}
+
+// later compares two names that end with a number.
+func later(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) > len(b)
+	}
+	return a > b
+}
+
 // oldest reports whether no parent of s is listed.
 func (l *Listing) oldest(s *Shard) bool {
 	return !slices.ContainsFunc(s.Parents, func(p string) bool { _, ok := l.index[p]; return ok })

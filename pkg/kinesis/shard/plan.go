@@ -47,7 +47,7 @@ type Change struct {
 func (t *Table) Plan(v View) Change {
 	var ch Change
 	for _, name := range v.Names {
-		if l := v.Listings[name]; l != nil {
+		if l := v.Listings[name]; l != nil && !t.superseded(v, l) {
 			t.lose(v, l, &ch)
 			t.take(v, l, &ch)
 			t.trimmed(v, l, &ch)
@@ -57,6 +57,18 @@ func (t *Table) Plan(v View) Change {
 	t.giveUp(v, &ch)
 	t.giveUpListing(v, &ch)
 	return ch
+}
+
+// superseded reports whether anybody has begun to read a later incarnation of the
+// stream than the listing shows.
+func (t *Table) superseded(v View, l *Listing) bool {
+	newer := func(k Key) bool { return sameName(k.Stream, l.Name) && later(k.Stream, l.Stream) }
+	for k := range v.Ledger.m {
+		if newer(k) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.keys, newer)
 }
 
 // lookup prefers the slot's own table, which is never behind.
@@ -122,14 +134,12 @@ func (t *Table) parents(v View, l *Listing, s *Shard) (floor flow.Time, ready bo
 }
 
 // lose ends the shards that are no longer listed, or whose stream was deleted
-// and made again: what they still had is gone.
+// and made again: what they still had is gone. A listing from before the shard,
+// such as a pod has that takes over what another has begun, says nothing of it.
 func (t *Table) lose(v View, l *Listing, ch *Change) {
 	for _, k := range t.keys {
 		e := t.own[k]
-		if e.State != Reading || !sameName(k.Stream, l.Name) {
-			continue
-		}
-		if _, listed := l.Get(k.Shard); listed && k.Stream == l.Stream {
+		if e.State != Reading || !sameName(k.Stream, l.Name) || !l.outlived(&e.Checkpoint) {
 			continue
 		}
 		e.State, e.dirty = Lost, true
@@ -242,8 +252,7 @@ func (t *Table) forget(v View, l *Listing) {
 	keep := t.keys[:0]
 	for _, k := range t.keys {
 		e := t.own[k]
-		_, listed := l.Get(k.Shard)
-		gone := sameName(k.Stream, l.Name) && (k.Stream != l.Stream || !listed)
+		gone := sameName(k.Stream, l.Name) && l.outlived(&e.Checkpoint)
 		if e.Done() && !e.dirty && gone && !t.holds(v, l, &e.Checkpoint) {
 			delete(t.own, k)
 			t.forgotten = append(t.forgotten, k)
@@ -257,10 +266,10 @@ func (t *Table) forget(v View, l *Listing) {
 // holds reports whether a shard that is done still holds its slot's clock:
 // until every child has been taken over by its owner.
 func (t *Table) holds(v View, l *Listing, e *Checkpoint) bool {
-	if e.Stream != l.Stream {
-		return false
-	}
 	s, listed := l.Get(e.Shard)
+	if e.Stream != l.Stream || !listed && !l.outlived(e) {
+		return !l.outlived(e)
+	}
 	children := l.kids[e.Shard]
 	for _, c := range children {
 		if _, taken := t.lookup(v, Key{l.Stream, c.ID}); !taken {
@@ -324,7 +333,7 @@ func (t *Table) counts(v View, c *Checkpoint) bool {
 	name := v.Names[i]
 	l := v.Listings[name]
 	if !c.Done() {
-		return !c.Stuck && (l == nil || l.Stream == c.Stream)
+		return !c.Stuck && (l == nil || l.Stream == c.Stream || !l.outlived(c))
 	}
 	return l != nil && !t.unlistable(v, name) && t.holds(v, l, c)
 }
