@@ -201,8 +201,14 @@ func (p *Process) Stop() error { return p.end("stop") }
 // log directory.
 func (p *Process) Restart(ctx context.Context) error { return p.run(ctx) }
 
-// Close ends the broker and removes its log directory.
-func (p *Process) Close() error { return p.end("close") }
+// Close ends the broker and removes its log directory, also of one that was
+// killed or stopped, or has never run.
+func (p *Process) Close() error {
+	if p.cmd == nil || p.cmd.ProcessState != nil {
+		return os.RemoveAll(p.dir)
+	}
+	return p.end("close")
+}
 
 func (p *Process) end(what string) error {
 	_, _ = io.WriteString(p.stdin, what+"\n") // a wrapper that is gone already needs no word

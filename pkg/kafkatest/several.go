@@ -75,12 +75,7 @@ func (s Several) Addrs() (out []string) {
 
 // Close ends all brokers and removes their log directories.
 func (s Several) Close() error {
-	return s.each(func(_ int, p *Process) error {
-		if p.cmd == nil {
-			return nil // never ran
-		}
-		return p.Close()
-	})
+	return s.each(func(_ int, p *Process) error { return p.Close() })
 }
 
 // each does something with all brokers at a time: none is up before most are.

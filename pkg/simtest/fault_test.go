@@ -422,8 +422,8 @@ func TestBrokerAway(t *testing.T) {
 	}
 	defer restart() // for the tests behind, if this one fails
 	until(t, busy, "readiness to say that the broker is away", func() bool {
-		_, ok := m.fold.Telemetry.Health.Ready()
-		return !ok
+		waiting, ok := m.fold.Telemetry.Health.Ready()
+		return !ok && strings.Contains(fmt.Sprint(waiting), "no broker answers since")
 	})
 	if os.Getenv("FLOWSTITCH_LONG") == "1" { // eleven minutes of it are simulated in internal/simpipeline
 		wait(context.Background(), 90*time.Second)
