@@ -103,13 +103,13 @@ func (a *Alert) who() string {
 	var s strings.Builder
 	s.WriteString(a.Entity.Value)
 	s.WriteString(owner(a.Entity.Ours, a.Entity.Kind <= EntityService))
-	for _, x := range []string{a.Context.InstanceID, a.Context.InterfaceID} {
-		if x != "" {
-			s.WriteString(" " + x)
-		}
-	}
+	at := a.at()
 	if len(a.Peers) == 0 || a.Entity.Kind == EntityPair && len(a.Peers) == 1 {
-		return s.String()
+		return s.String() + at
+	}
+	if a.Entity.Ours {
+		s.WriteString(at)
+		at = ""
 	}
 	arrow := " with "
 	switch a.Entity.Role {
@@ -129,7 +129,22 @@ func (a *Alert) who() string {
 			s.WriteString(" (" + p.Note + ")")
 		}
 	}
-	return s.String() + more(int64(len(a.Peers)-listed), a.PeersMore)
+	return s.String() + more(int64(len(a.Peers)-listed), a.PeersMore) + at
+}
+
+// at is the instance and interface of the entity, or those that saw it: a
+// stranger has none of its own.
+func (a *Alert) at() string {
+	s := ""
+	for _, x := range []string{a.Context.InstanceID, a.Context.InterfaceID} {
+		if x != "" {
+			s += " " + x
+		}
+	}
+	if s != "" && !a.Entity.Ours {
+		return ", seen at" + s
+	}
+	return s
 }
 
 func owner(ours, address bool) string {
