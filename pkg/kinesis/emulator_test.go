@@ -58,6 +58,9 @@ func TestMatrix(t *testing.T) {
 			if throttler.Refused() == 0 {
 				t.Error("no read was throttled")
 			}
+			if len(d.gaps) > 0 {
+				t.Errorf("gaps are told where nothing was missing: %+v", d.gaps)
+			}
 			if long() && (crashes() < 50 || d.cut == 0) {
 				t.Errorf("%d crashes, %d of them inside an aggregate", crashes(), d.cut)
 			}
