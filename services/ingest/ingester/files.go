@@ -1,8 +1,11 @@
 package ingester
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -210,6 +213,14 @@ func (f *file) read(ctx context.Context, in *reading, skip uint64) {
 	s := &fileSink{ctx: ctx, file: f, in: in, skip: skip, b: newBatch()}
 	in.waits = s.waits
 	err := in.decode(ctx, f.name, s)
+	if damaged(err) {
+		// It would be damaged at the same place for ever: what came before it
+		// counts, the rest is a reject, and the file is read.
+		if !s.damage {
+			s.Reject(&flowlog.Reject{Class: flowlog.ClassCompress, Reason: err.Error(), Origin: flow.Origin{Source: filepath.Base(f.name)}})
+		}
+		err = nil
+	}
 	s.flush()
 	if err != nil && ctx.Err() == nil {
 		f.err = fmt.Errorf("%s: %w", f.name, err)
@@ -259,6 +270,14 @@ type fileSink struct {
 	b    *batch
 
 	before flowlog.Stats
+	damage bool // the latest reject told of damaged compression
+}
+
+// damaged reports that an input ends or breaks within its compression, which no
+// second reading mends.
+func damaged(err error) bool {
+	var corrupt flate.CorruptInputError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.As(err, &corrupt)
 }
 
 // Record implements flowlog.Sink.
@@ -274,6 +293,7 @@ func (s *fileSink) Record(r *flow.Record) {
 
 // Reject implements flowlog.Sink.
 func (s *fileSink) Reject(r *flowlog.Reject) {
+	s.damage = r.Class == flowlog.ClassCompress
 	if s.skip > 0 {
 		s.skip--
 		return

@@ -328,3 +328,32 @@ func TestScopes(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedFile: a gzip file that was cut short is read to where it breaks,
+// once; the rest is one reject, and the pipeline goes on to its end.
+func TestDamagedFile(t *testing.T) {
+	whole := write(t, "whole.log.gz", manyLines(5000, 1700000000, 1)...)
+	b, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"cut": b[:len(b)/2], "cut in the trailer": b[:len(b)-4], "header only": b[:6], "changed": append(append(bytes.Clone(b[:len(b)/2]), 0xff, 0xff, 0xff, 0xff), b[len(b)/2+4:]...)} {
+		path := filepath.Join(t.TempDir(), "damaged.log.gz")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, path)
+		r.toEnd(batchItems)
+		flows, rejects := 0, 0
+		for _, o := range r.out {
+			if o.Topic == stage.RejectsTopic {
+				rejects++
+			} else {
+				flows++
+			}
+		}
+		if rejects < 1 || rejects > 2 && name != "changed" || flows > 5000 || name == "cut" && flows < 1000 {
+			t.Errorf("%s: %d flows, %d rejects; each line before the damage once, the damage a reject", name, flows, rejects)
+		}
+	}
+}
