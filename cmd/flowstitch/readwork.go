@@ -25,16 +25,10 @@ type worker struct {
 	marks    int // of the part, that have been passed
 }
 
-// warmEvery is how many records are warmed at a time.
-const warmEvery = 16
-
 // work takes a part of a round.
 func (w *worker) work(p *part) {
 	w.part, w.marks = p, 0
 	for i := range p.recs {
-		if i%warmEvery == 0 {
-			w.table.Warm(p.recs[i:min(i+warmEvery, len(p.recs))])
-		}
 		for w.marks < len(p.marks) && p.marks[w.marks].before <= i {
 			w.advance()
 		}

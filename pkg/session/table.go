@@ -78,7 +78,6 @@ type Table struct {
 	seen     []seen
 	ev       Event
 	gap      Gap
-	warmth   uint64 // what Warm read, so that it does read it
 	at       uint32 // event time of the event under way
 	lastMore info   // the last point that found no room in it
 }
