@@ -144,6 +144,9 @@ func rulesCheck(_ context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(rules) == 0 {
+		return fmt.Errorf("there is no rule in %s", strings.Join(paths, ", "))
+	}
 	fmt.Fprintf(e.stdout, "%d rules are sound\n", len(rules))
 	return nil
 }

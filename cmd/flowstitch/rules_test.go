@@ -80,3 +80,22 @@ func TestBacktest(t *testing.T) {
 		t.Errorf("%d %s", status, errs)
 	}
 }
+
+// TestRulesOfNothing: a file without rules is not sound, and one that is no text
+// is not shown on the terminal.
+func TestRulesOfNothing(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct{ text, want string }{
+		"empty.yaml":  {"", "there is no rule in "},
+		"binary.yaml": {"\x1f\x8b\x00\xff\x07", "it is not text"},
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, out, errs := ask(t, "rules", "check", path)
+		if status == 0 || out != "" || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") > 2 || strings.Contains(errs, "\xff") {
+			t.Errorf("%s: status %d, %q, %q", name, status, out, errs)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -52,6 +53,9 @@ func Load(path string, cfg Validator) error {
 
 // Parse reads YAML over the defaults in cfg, a pointer, and validates the result.
 func Parse(b []byte, cfg Validator) error {
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 { // a fault's excerpt would go to the terminal
+		return errors.New("it is not text; is it the YAML file that was meant?")
+	}
 	err := decode(b, cfg)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))

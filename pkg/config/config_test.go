@@ -102,3 +102,13 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Fuzz(func(_ *testing.T, b []byte) { _ = config.Parse(b, good()) })
 }
+
+// TestNotText: a file that is no text is named as such and not shown.
+func TestNotText(t *testing.T) {
+	for _, b := range []string{"\x1f\x8b\x08", "a: \x00"} {
+		c := sample{}
+		if err := config.Parse([]byte(b), &c); err == nil || !strings.HasPrefix(err.Error(), "it is not text") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", b, err)
+		}
+	}
+}

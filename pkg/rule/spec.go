@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -130,6 +131,9 @@ func Parse(l *Language, text []byte) ([]*Rule, error) {
 }
 
 func decodeFile(text []byte) (*File, error) {
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 { // a fault's excerpt would go to the terminal
+		return nil, errors.New("it is not text; is it the YAML file that was meant?")
+	}
 	var f File
 	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
