@@ -1,6 +1,7 @@
 package flowlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,11 @@ func (d *Decoder) Parquet(r io.ReaderAt, size int64, o flow.Origin, sink Sink) (
 			err = fmt.Errorf("flowlog: %s: the Parquet file is damaged after row %d: %v", o.Source, s.origin.Line, p)
 		}
 	}()
+	// Between its ends, so that no offset that the file claims is one of the disk's errors.
+	r = io.NewSectionReader(r, 0, size)
+	if err := parquetFooter(r, size); err != nil {
+		return fmt.Errorf("flowlog: %s is no readable Parquet file: %w", o.Source, err)
+	}
 	file, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return fmt.Errorf("flowlog: %s is no readable Parquet file: %w", o.Source, err)
@@ -40,6 +46,22 @@ func (d *Decoder) Parquet(r io.ReaderAt, size int64, o flow.Origin, sink Sink) (
 		if err := d.rowGroup(&s, &p, group); err != nil {
 			return fmt.Errorf("flowlog: %s: the Parquet file is damaged after row %d: %w", o.Source, s.origin.Line, err)
 		}
+	}
+	return nil
+}
+
+// parquetFooter refuses a footer that is longer than the file: the library takes
+// the length as it stands, up to 4 GiB, and makes room for it before it reads.
+// A file ends with the footer, its length in four bytes, little endian, and PAR1;
+// it begins with PAR1 (the Parquet format's README, "File format").
+func parquetFooter(r io.ReaderAt, size int64) error {
+	const magic = 4
+	var tail [4 + magic]byte
+	if _, err := r.ReadAt(tail[:], size-int64(len(tail))); err != nil {
+		return fmt.Errorf("its end can not be read: %w", err)
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:])); n > size-magic-int64(len(tail)) {
+		return fmt.Errorf("its last bytes say that its footer has %d bytes, and the whole file has %d", n, size)
 	}
 	return nil
 }

@@ -186,4 +186,11 @@ func TestParquet(t *testing.T) {
 			t.Errorf("a file cut off at %d must be an error", n)
 		}
 	}
+	// The length of the footer is the file's own claim: room for it is made only
+	// when there can be so many bytes.
+	claim := append(bytes.Clone(data[:len(data)-8]), "\xff\xff\xff\x7fPAR1"...)
+	err := mustNew(t, Config{}).Parquet(bytes.NewReader(claim), int64(len(claim)), flow.Origin{Source: "p"}, &k)
+	if err == nil || !strings.Contains(err.Error(), "its footer has 2147483647 bytes") {
+		t.Errorf("a footer longer than its file: %v", err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -217,7 +218,7 @@ func (f *file) read(ctx context.Context, in *reading, skip uint64) {
 		// It would be damaged at the same place for ever: what came before it
 		// counts, the rest is a reject, and the file is read.
 		if !s.damage {
-			s.Reject(&flowlog.Reject{Class: flowlog.ClassCompress, Reason: err.Error(), Origin: flow.Origin{Source: filepath.Base(f.name)}})
+			s.Reject(&flowlog.Reject{Class: classOf(err), Reason: err.Error(), Origin: flow.Origin{Source: filepath.Base(f.name)}})
 		}
 		err = nil
 	}
@@ -239,7 +240,10 @@ func (in *reading) decode(ctx context.Context, name string, sink flowlog.Sink) e
 			if err != nil {
 				return err
 			}
-			return in.decoder.Parquet(f, info.Size(), origin, sink)
+			if err := in.decoder.Parquet(f, info.Size(), origin, sink); err != nil {
+				return brokenParquet{err}
+			}
+			return nil
 		}
 	}
 	return in.decoder.Stream(stoppable{ctx, in}, origin, sink)
@@ -273,11 +277,30 @@ type fileSink struct {
 	damage bool // the latest reject told of damaged compression
 }
 
-// damaged reports that an input ends or breaks within its compression, which no
-// second reading mends.
+// brokenParquet is what the decoder says of a Parquet file that it can not read on.
+type brokenParquet struct{ error }
+
+func (b brokenParquet) Unwrap() error { return b.error }
+
+// classOf is the class of the reject that tells of damage.
+func classOf(err error) flowlog.Class {
+	var parquet brokenParquet
+	if errors.As(err, &parquet) {
+		return flowlog.ClassParquet
+	}
+	return flowlog.ClassCompress
+}
+
+// damaged reports that an input ends or breaks within its compression or is a broken
+// Parquet file, which no second reading mends. A disk that fails is another matter.
 func damaged(err error) bool {
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		return false
+	}
+	var parquet brokenParquet
 	var corrupt flate.CorruptInputError
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.As(err, &corrupt)
+	return errors.As(err, &parquet) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.As(err, &corrupt)
 }
 
 // Record implements flowlog.Sink.

@@ -337,7 +337,14 @@ func TestDamagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"cut": b[:len(b)/2], "cut in the trailer": b[:len(b)-4], "header only": b[:6], "changed": append(append(bytes.Clone(b[:len(b)/2]), 0xff, 0xff, 0xff, 0xff), b[len(b)/2+4:]...)} {
+	changed := bytes.Clone(b)
+	copy(changed[len(b)/2:], "\xff\xff\xff\xff")
+	for name, data := range map[string][]byte{
+		"cut": b[:len(b)/2], "cut in the trailer": b[:len(b)-4], "header only": b[:6], "changed": changed,
+		"no Parquet":              []byte("PAR1\x00\x00\x00 and no footer"),
+		"a footer of a gigabyte":  []byte("PAR1\x00\x00\x00garbagePAR1"),
+		"a footer of other bytes": []byte("PAR1\x00\x00\x00garbage\x05\x00\x00\x00PAR1"),
+	} {
 		path := filepath.Join(t.TempDir(), "damaged.log.gz")
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
