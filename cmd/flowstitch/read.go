@@ -134,6 +134,7 @@ func newStitcher(e *env, o *readFlags, cfg *session.Config, owners *flowlog.Owne
 		w := &worker{cfg: cfg, table: session.NewTable(*cfg), print: newSessionPrinter(o.format), events: o.events}
 		if o.alerts {
 			w.combiner = detect.NewCombiner(s.judge.set)
+			w.combiner.FinalOnly()
 		}
 		s.workers = append(s.workers, w)
 	}

@@ -36,6 +36,7 @@ type Combiner struct {
 	ready  []accKey    // have passed the early weight, in the order in which they did
 	due    []*acc      // of panes that have passed, or did
 	sent   int         // how many of due are done with; the rest waits for another Advance
+	finals bool        // no early sums: see FinalOnly
 	stats  CombineStats
 }
 
@@ -66,6 +67,11 @@ const (
 func NewCombiner(set *Settings, taps ...Tap) *Combiner {
 	return &Combiner{set: set, taps: taps, clock: flow.MinTime, panes: newPaneSums(), places: places{}}
 }
+
+// FinalOnly makes an empty c keep no early sums, which are half of its work. It
+// is for readers of files, where nothing is told before it is certain: they call
+// no Tick, so early sums would be added up to be thrown away.
+func (c *Combiner) FinalOnly() { c.finals = true }
 
 // Stats returns the counters.
 func (c *Combiner) Stats() CombineStats { return c.stats }
@@ -102,7 +108,7 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		c.stats.Late++
 	}
 	for _, final := range [...]bool{false, true} {
-		if final && !e.Kind.Final() {
+		if final && !e.Kind.Final() || !final && c.finals {
 			continue
 		}
 		v.final = final
