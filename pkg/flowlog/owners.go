@@ -1,6 +1,7 @@
 package flowlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -59,6 +60,17 @@ type Owners struct {
 	moves      uint64              // of interfaces to the head, so far
 	changed    []int32             // places that Changes has to tell of
 	forgotten  []string            // and interfaces
+
+	recent [256]int32 // places of interfaces, plus one, by slotOf their names
+	ours   [256]ours  // what Owned said of addresses, by a hash of them
+	turn   uint64     // of addrs; what Owned said before is void
+}
+
+// ours is what Owned said of an address.
+type ours struct {
+	addr  flow.Addr
+	turn  uint64 // of Owners when it did
+	owned bool
 }
 
 // owner is what is known of one interface. It has a candidate of each family,
@@ -116,6 +128,7 @@ func (o *Owners) clear() {
 	o.index, o.addrs = make(map[string]int32), make(map[flow.Addr]int32)
 	o.list, o.head, o.tail = nil, -1, -1
 	o.moves, o.changed, o.forgotten = 0, nil, nil
+	o.turn++
 }
 
 // Len is the number of interfaces known.
@@ -134,12 +147,22 @@ func (o *Owners) Address(point string) flow.Addr {
 	return flow.Addr{}
 }
 
-// Owned reports whether an address is ours, as far as is known.
-func (o *Owners) Owned(a flow.Addr) bool {
-	if own, ok := o.nets.lookup(a); ok {
-		return own
+// Owned reports whether an address is ours, as far as is known. Most records are
+// of few addresses, so the last answers are kept: maps took most of Stamp's time.
+func (o *Owners) Owned(a flow.Addr) bool { return o.owned(&a) }
+
+func (o *Owners) owned(a *flow.Addr) bool {
+	h := (binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(a[:])) * 0x9e3779b97f4a7c15
+	last := &o.ours[h>>56]
+	if last.turn == o.turn && last.addr == *a {
+		return last.owned
 	}
-	return o.addrs[a] > 0
+	own, ok := o.nets.lookup(*a)
+	if !ok {
+		own = o.addrs[*a] > 0
+	}
+	*last = ours{addr: *a, turn: o.turn, owned: own}
+	return own
 }
 
 // Stamp learns from a record, and sets r.Owned for the ends of the session
@@ -150,42 +173,48 @@ func (o *Owners) Stamp(r *flow.Record) {
 	if r.Kind != flow.KindFlow {
 		return
 	}
-	if own := o.learn(r); own.IsValid() && r.Direction == flow.DirectionUnknown && r.Src.Addr != r.Dst.Addr {
-		switch own {
+	if own := o.learn(r); own != nil && r.Direction == flow.DirectionUnknown && r.Src.Addr != r.Dst.Addr {
+		switch *own {
 		case r.Src.Addr:
 			r.Direction = flow.Egress
 		case r.Dst.Addr:
 			r.Direction = flow.Ingress
 		}
 	}
-	src, dst := r.Ends()
+	src, dst := &r.Src.Addr, &r.Dst.Addr // not r.Ends(): copies of addresses took a third of the time
+	if r.PktSrc.IsValid() {
+		src = &r.PktSrc
+	}
+	if r.PktDst.IsValid() {
+		dst = &r.PktDst
+	}
 	r.Owned = 0
-	if o.Owned(src.Addr) {
+	if o.owned(src) {
 		r.Owned |= flow.OwnSrc
 	}
-	if o.Owned(dst.Addr) {
+	if o.owned(dst) {
 		r.Owned |= flow.OwnDst
 	}
 }
 
-// learn updates the record's interface and returns its own address if known.
-// Transit gateway attachments and regional gateways stand between networks and
-// have no primary address.
-func (o *Owners) learn(r *flow.Record) flow.Addr {
+// learn updates the record's interface and returns its own address if known, or
+// nil. Transit gateway attachments and regional gateways stand between networks
+// and have no primary address.
+func (o *Owners) learn(r *flow.Record) *flow.Addr {
 	id := r.InterfaceID
 	if id == "" || len(id) > maxInterfaceID || strings.HasPrefix(id, "tgw-") || !r.Src.Addr.IsValid() || !r.Dst.Addr.IsValid() {
-		return flow.Addr{}
+		return nil
 	}
-	i, ok := o.index[id]
-	if !ok {
-		i = o.insert(id)
-	}
+	i := o.place(id)
 	o.touch(i, r.End)
 	family := 0
 	if !r.Src.Addr.Is4() {
 		family = 1
 	}
 	c := &o.list[i].fam[family]
+	if c.knows(r, &o.cfg) {
+		return c.owned()
+	}
 	before := *c
 	c.observe(r, &o.cfg)
 	if *c == before {
@@ -194,25 +223,67 @@ func (o *Owners) learn(r *flow.Record) flow.Addr {
 	o.change(i)
 	switch {
 	case before.state != learnOwned && c.state == learnOwned:
-		o.addrs[c.addr[0]]++
+		o.claim(c.addr[0])
 	case before.state == learnOwned && c.state != learnOwned:
 		o.release(before.addr[0])
 	}
 	return c.owned()
 }
 
-// owned returns the interface's own address, or the zero Addr.
-func (c *candidates) owned() flow.Addr {
+// owned returns the interface's own address, or nil.
+func (c *candidates) owned() *flow.Addr {
 	if c.state == learnOwned {
-		return c.addr[0]
+		return &c.addr[0]
 	}
-	return flow.Addr{}
+	return nil
+}
+
+// place returns the place of an interface, which is made if need be.
+func (o *Owners) place(id string) int32 {
+	last := &o.recent[slotOf(id)]
+	if i := *last - 1; i >= 0 && int(i) < len(o.list) && o.list[i].id == id {
+		return i
+	}
+	i, ok := o.index[id]
+	if !ok {
+		i = o.insert(id)
+	}
+	*last = i + 1
+	return i
+}
+
+// slotOf is a hash of an interface's name, by its last digits.
+func slotOf(id string) uint8 {
+	h := uint8(len(id))
+	if n := len(id); n >= 4 {
+		h ^= id[n-1] ^ id[n-2]<<3 ^ id[n-3]<<5 ^ id[n-4]<<6
+	}
+	return h
+}
+
+// claim counts an interface that owns an address, release one that does not any
+// more.
+func (o *Owners) claim(a flow.Addr) {
+	if o.addrs[a]++; o.addrs[a] == 1 {
+		o.turn++
+	}
 }
 
 func (o *Owners) release(a flow.Addr) {
 	if o.addrs[a]--; o.addrs[a] <= 0 {
 		delete(o.addrs, a)
+		o.turn++
 	}
+}
+
+// knows reports whether a record tells c nothing that observe would note: the
+// usual case, once the interface's own address is known.
+func (c *candidates) knows(r *flow.Record, cfg *OwnersConfig) bool {
+	if c.state != learnOwned {
+		return c.state == learnForward
+	}
+	return (c.addr[0] == r.Src.Addr || c.addr[0] == r.Dst.Addr) && c.records >= uint32(cfg.MinRecords) &&
+		(!r.PktSrc.IsValid() || r.PktSrc == r.Src.Addr) && (!r.PktDst.IsValid() || r.PktDst == r.Dst.Addr)
 }
 
 // observe narrows the candidates by one record.

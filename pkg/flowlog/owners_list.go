@@ -186,7 +186,7 @@ func (o *Owners) Restore(states []OwnerState) error {
 		o.moves = e.moved
 		for f := range e.fam {
 			if e.fam[f].state == learnOwned {
-				o.addrs[e.fam[f].addr[0]]++
+				o.claim(e.fam[f].addr[0])
 			}
 		}
 	}
