@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"slices"
+
 	"github.com/flowstitch/flowstitch/pkg/flow"
 )
 
@@ -199,6 +201,15 @@ type Alert struct {
 	FalseAlarm string // what would make it a false alarm, for people
 	Context    Context
 	Labels     []flow.Attr // the detector's own words: parameters, list names
+}
+
+// Clone returns a copy with lists of its own, but for those that name what is
+// known beforehand: techniques, tags and labels.
+func (a *Alert) Clone() *Alert {
+	c := *a
+	c.Peers, c.Ports = slices.Clone(a.Peers), slices.Clone(a.Ports)
+	c.Counts, c.Evidence = slices.Clone(a.Counts), slices.Clone(a.Evidence)
+	return &c
 }
 
 // Bounds of the lists in an Alert; encoders cut what is longer and count it in

@@ -245,12 +245,17 @@ func ocsfResources(a *Alert) []ocsfResource {
 		role = RoleActor
 	default:
 	}
-	out := []ocsfResource{entity}
-	for _, p := range a.Peers {
-		ip := p.Addr.String()
+	out := make([]ocsfResource, 1, 1+len(a.Peers))
+	out[0] = entity
+	data := make([]resourceData, len(a.Peers))
+	for i := range a.Peers {
+		p, ip, valid := &a.Peers[i], a.Peers[i].Addr.String(), ""
+		if p.Addr.IsValid() {
+			valid = ip
+		}
+		data[i] = resourceData{Ours: p.Ours, Sessions: p.Sessions, Bytes: p.Bytes, Note: clip(p.Note)}
 		out = append(out, ocsfResource{
-			UID: ip, Name: ip, Type: EntityAddress.String(), IP: validIP(p.Addr), RoleID: role, Role: role.String(),
-			Data: &resourceData{Ours: p.Ours, Sessions: p.Sessions, Bytes: p.Bytes, Note: clip(p.Note)},
+			UID: ip, Name: ip, Type: EntityAddress.String(), IP: valid, RoleID: role, Role: role.String(), Data: &data[i],
 		})
 	}
 	return out

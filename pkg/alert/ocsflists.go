@@ -19,7 +19,7 @@ const maxObservables = 100
 // observables lists each address once, and the ports of the evidence, under
 // the attribute where they stand, so that a SIEM can pivot on them.
 func observables(a *Alert) []ocsfObservable {
-	var out []ocsfObservable
+	out := make([]ocsfObservable, 0, min(3*len(a.Evidence)+1+len(a.Peers), maxObservables))
 	seen := map[string]bool{}
 	add := func(path string, typeID int, caption, value string) {
 		if value == "" || len(out) >= maxObservables || seen[caption+value] {
@@ -44,6 +44,9 @@ func observables(a *Alert) []ocsfObservable {
 	}
 	ip("resources[0].ip", a.Entity.Addr)
 	for i, p := range a.Peers {
+		if len(out) == maxObservables {
+			break
+		}
 		ip(fmt.Sprintf("resources[%d].ip", i+1), p.Addr)
 	}
 	return out

@@ -13,8 +13,11 @@ type Record struct {
 
 // Record encodes a as a Kafka record with CloudEvents headers in binary mode:
 // the value stays the plain OCSF or ECS object that SIEMs read.
-func (e *Encoder) Record(a *Alert) (Record, error) {
-	v, err := e.Append(nil, a)
+func (e *Encoder) Record(a *Alert) (Record, error) { return e.RecordIn(nil, a) }
+
+// RecordIn is Record with the value in the room of b.
+func (e *Encoder) RecordIn(b []byte, a *Alert) (Record, error) {
+	v, err := e.Append(b[:0], a)
 	if err != nil {
 		return Record{}, err
 	}

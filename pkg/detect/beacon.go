@@ -223,7 +223,8 @@ const madScale = 1.4826
 
 func (s *beaconState) finding(p *Pane, x *pairCourse, g *graded) *Finding {
 	what := service(x.key.Protocol, x.key.Port)
-	f := &Finding{Weight: uint64(x.sessions)}
+	f := p.finding()
+	f.Weight = uint64(x.sessions)
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + x.key.Peer.String() + " " + what,
 		Addr: p.Entity.Addr, Ours: true, Role: alert.RoleActor,
@@ -239,18 +240,18 @@ func (s *beaconState) finding(p *Pane, x *pairCourse, g *graded) *Finding {
 	}
 	f.Severity = alert.Rate(impact)
 	f.Confidence = uint8(g.score * 60)
-	f.Peers = []alert.Peer{{Addr: x.key.Peer, Sessions: x.sessions, Bytes: x.bytes}}
-	f.Ports = []alert.Port{{Protocol: x.key.Protocol, Port: x.key.Port, Sessions: x.sessions}}
-	f.Counts = []alert.Count{
+	f.Peers = append(f.Peers, alert.Peer{Addr: x.key.Peer, Sessions: x.sessions, Bytes: x.bytes})
+	f.Ports = append(f.Ports, alert.Port{Protocol: x.key.Protocol, Port: x.key.Port, Sessions: x.sessions})
+	f.Counts = append(f.Counts,
 		count("score", "percent", math.Round(g.score*100), s.d.t.Score*100),
 		count("interval_score", "percent", math.Round(g.times*100), 0), count("size_score", "percent", math.Round(g.sizes*100), 0),
 		count("coverage_score", "percent", math.Round(g.cover*100), 0),
 		count("regular_intervals", "percent", math.Round(g.share*100), math.Round(max(s.d.t.Regular, g.chance)*100)), count("interval", "seconds", g.interval, 0),
 		count("beats", "sessions", float64(g.beats), float64(s.d.t.Beats)),
-	}
+	)
 	f.First, f.Last = x.beats[0].Start, x.beats[len(x.beats)-1].Start
 	f.Window = alert.Window{Start: f.First, End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Pair, []*Row{&x.ref})
+	p.evidence(f, Pair, []*Row{&x.ref})
 	return f
 }
 

@@ -73,13 +73,11 @@ type attempts struct {
 	first flow.Time
 }
 
+// attemptPane is what a pane told of one service: the pane's own row, which is
+// taken out of it and given back when it leaves the window.
 type attemptPane struct {
-	start    flow.Time
-	answered int64
-	sizes    window.Sizes
-	counts   Counts
-	starts   []Beat // of the earliest attempts
-	ref      Row    // evidence only
+	start flow.Time
+	row   *Row
 }
 
 // maxStarts bounds the starts that are remembered of a pane: enough for the
@@ -108,6 +106,21 @@ type tried struct {
 	total    int64
 }
 
+func (t *tried) reset() {
+	t.sizes.Reset()
+	*t = tried{sizes: t.sizes, starts: t.starts[:0], rows: t.rows[:0]}
+}
+
+// add adds a row, of whose starts no more than n count.
+func (t *tried) add(row *Row, n int) {
+	starts := row.Beats()
+	t.answered += row.Counts.Answered
+	t.sizes.Merge(row.Sizes())
+	t.counts.Add(&row.Counts)
+	t.starts = append(t.starts, starts[:min(len(starts), n)]...)
+	t.rows = append(t.rows, row)
+}
+
 // crossed is when the attempt that made it limit attempts began, or 0.
 func (t *tried) crossed(limit int64) flow.Time {
 	if int64(len(t.starts)) < limit || limit < 1 {
@@ -117,51 +130,58 @@ func (t *tried) crossed(limit int64) flow.Time {
 	return t.starts[limit-1].Start
 }
 
-// gather adds the window's panes, and a row that is not folded in yet.
-func (s *bruteState) gather(a *attempts, extra *Row, now flow.Time, within int64) (t tried) {
+// gather adds up what is remembered of the last seconds, of panes that are open,
+// and of a row that is not folded in yet; nil is none.
+func (s *bruteState) gather(p *Pane, a *attempts, extra *Row, within int64) *tried {
+	t, old := &p.scratch().tried, p.Start.Add(-within)
+	t.reset()
 	if a != nil {
 		t.key, t.total = a.key, a.total
-		for i := range a.panes {
-			p := &a.panes[i]
-			if p.start <= now.Add(-within) {
-				continue
+		for _, x := range a.panes {
+			if x.start > old {
+				t.add(x.row, maxStarts)
 			}
-			t.answered += p.answered
-			t.sizes.Merge(p.sizes)
-			t.counts.Add(&p.counts)
-			t.starts = append(t.starts, p.starts...)
-			t.rows = append(t.rows, &p.ref)
 		}
 	}
-	if extra != nil {
-		t.key = extra.Key
-		t.answered += extra.Counts.Answered
-		t.sizes.Merge(extra.Sizes())
-		t.counts.Add(&extra.Counts)
-		t.starts = append(t.starts, extra.Beats()...)
-		t.rows = append(t.rows, extra)
-		t.total += extra.Counts.Answered
+	if extra == nil {
+		return t
 	}
+	t.key = extra.Key
+	for i := range p.Open {
+		row := p.Open[i].Set(Login).find(extra.Key)
+		if row == nil || row.Counts.Answered == 0 {
+			continue
+		}
+		t.total += row.Counts.Answered
+		if p.Open[i].Start > old {
+			t.add(row, maxStarts)
+		}
+	}
+	t.total += extra.Counts.Answered
+	t.add(extra, rowBeats)
 	return t
 }
 
 // judge gathers the window and reports whether it is guessing, and at which
 // number of attempts in how many seconds that was decided.
-func (s *bruteState) judge(p *Pane, a *attempts, extra *Row) (t tried, limit, within int64, yes bool) {
+func (s *bruteState) judge(p *Pane, a *attempts, extra *Row) (t *tried, limit, within int64, yes bool) {
 	limit, within = s.d.t.Attempts, s.d.t.Window
-	t = s.gather(a, extra, p.Start, within)
+	t = s.gather(p, a, extra, within)
 	if !p.Owned {
-		return t, limit, within, s.guesses(&t, limit)
+		return t, limit, within, s.guesses(t, limit)
 	}
 	if slices.Contains(s.d.t.Programs, t.key.Port) && s.used.ordinary(t.key, p.Start, s.d.t.Settle) {
 		return t, limit, within, false
 	}
-	if s.guesses(&t, s.d.t.AttemptsOurs) {
+	if s.guesses(t, s.d.t.AttemptsOurs) {
 		return t, s.d.t.AttemptsOurs, within, true
 	}
+	if t.answered < limit {
+		return t, limit, within, false // of a part of them no less
+	}
 	short := 2 * int64(p.End-p.Start)
-	t = s.gather(a, extra, p.Start, short)
-	return t, limit, short, s.guesses(&t, limit)
+	t = s.gather(p, a, extra, short)
+	return t, limit, short, s.guesses(t, limit)
 }
 
 // guesses reports whether what was tried is many attempts of one kind.
@@ -180,29 +200,11 @@ func (s *bruteState) Early(p *Pane, r Reporter) {
 		if row.Counts.Answered == 0 {
 			continue
 		}
-		a := s.find(row.Key)
-		if len(p.Open) > 0 {
-			a = s.withOpen(p, row.Key, a)
-		}
-		if t, limit, within, yes := s.judge(p, a, row); yes {
-			r.Raise(s.finding(p, &t, limit, within))
+		if t, limit, within, yes := s.judge(p, s.find(row.Key), row); yes {
+			r.Raise(s.finding(p, t, limit, within))
 		}
 	}
 	s.sprayEarly(p, r)
-}
-
-// withOpen adds the attempts of open panes to a copy of what is remembered.
-func (s *bruteState) withOpen(p *Pane, k RowKey, a *attempts) *attempts {
-	x := attempts{key: k}
-	if a != nil {
-		x.total, x.panes = a.total, slices.Clone(a.panes)
-	}
-	for i := range p.Open {
-		if row := p.Open[i].Set(Login).find(k); row != nil && row.Counts.Answered > 0 {
-			x.add(p.Open[i].Start, row)
-		}
-	}
-	return &x
 }
 
 // Final implements State.
@@ -218,17 +220,17 @@ func (s *bruteState) Final(p *Pane, r Reporter) {
 	}
 	s.learnAll(p)
 	s.used.forget(p.Start.Add(-14 * day))
-	s.forget(p.Start)
+	s.forget(p.scratch(), p.Start)
 	for i := range s.list {
 		a := &s.list[i]
 		if a.panes[len(a.panes)-1].start != p.Start {
 			continue
 		}
 		if t, limit, within, yes := s.judge(p, a, nil); yes {
-			r.Raise(s.finding(p, &t, limit, within))
+			r.Raise(s.finding(p, t, limit, within))
 		}
 	}
-	s.spray(p, r)
+	s.spray(p, nil, r)
 }
 
 func (s *bruteState) find(k RowKey) *attempts {
@@ -239,33 +241,63 @@ func (s *bruteState) find(k RowKey) *attempts {
 	return &s.list[i]
 }
 
+// learnAll takes the rows with answered sessions out of a pane.
+func (s *bruteState) learnAll(p *Pane) {
+	p.Set(Login).take(func(row *Row) bool {
+		if row.Counts.Answered == 0 {
+			return false
+		}
+		s.learn(p, row)
+		return true
+	})
+}
+
 func (s *bruteState) learn(p *Pane, row *Row) {
 	i, found := slices.BinarySearchFunc(s.list, row.Key, func(a attempts, k RowKey) int { return a.key.Compare(k) })
 	if !found {
-		s.list = slices.Insert(s.list, i, attempts{key: row.Key, first: row.Counts.First})
+		s.list = slices.Insert(s.list, i, attempts{key: row.Key, first: row.Counts.First, panes: p.scratch().attemptPanes()})
 	}
-	s.list[i].add(p.Start, row)
+	a := &s.list[i]
+	a.total += row.Counts.Answered
+	a.panes = append(a.panes, attemptPane{p.Start, row})
 	if p.Owned && slices.Contains(s.d.t.Programs, row.Key.Port) {
 		s.used.see(row.Key, p.Start)
 	}
 }
 
-func (a *attempts) add(start flow.Time, row *Row) {
-	a.total += row.Counts.Answered
-	sizes, beats := row.Sizes(), row.Beats()
-	x := attemptPane{
-		start: start, answered: row.Counts.Answered, sizes: sizes.Clone(), counts: row.Counts,
-		starts: slices.Clone(beats[:min(len(beats), maxStarts)]), ref: row.kept(),
+// attemptPanes returns an empty list, with the room of one that was given back.
+func (w *scratch) attemptPanes() []attemptPane {
+	n := len(w.attempts) - 1
+	if n < 0 {
+		return make([]attemptPane, 0, 8) // half an hour of panes, and the next
 	}
-	x.ref.Counts.Sessions = row.Counts.Sessions
-	a.panes = append(a.panes, x)
+	list := w.attempts[n]
+	w.attempts = w.attempts[:n]
+	return list
+}
+
+// giveBack takes the rows of the oldest panes back, and what is left empty.
+func (w *scratch) giveBack(a *attempts, n int) {
+	for _, x := range a.panes[:n] {
+		w.mem.drop(x.row)
+	}
+	if a.panes = slices.Delete(a.panes, 0, n); len(a.panes) == 0 && len(w.attempts) < keepParts {
+		w.attempts = append(w.attempts, a.panes)
+		a.panes = nil
+	}
 }
 
 // forget drops what lies before the window, and the oldest beyond maxTargets.
-func (s *bruteState) forget(now flow.Time) {
+func (s *bruteState) forget(w *scratch, now flow.Time) {
+	old := now.Add(-s.d.t.Window)
 	for i := range s.list {
-		a := &s.list[i]
-		a.panes = slices.DeleteFunc(a.panes, func(p attemptPane) bool { return p.start <= now.Add(-s.d.t.Window) })
+		a, n := &s.list[i], 0
+		for n < len(a.panes) && a.panes[n].start <= old {
+			n++
+		}
+		if n > 0 {
+			w.giveBack(a, n)
+		}
 	}
 	s.list = slices.DeleteFunc(s.list, func(a attempts) bool { return len(a.panes) == 0 })
 	for len(s.list) > maxTargets {
@@ -275,6 +307,7 @@ func (s *bruteState) forget(now flow.Time) {
 				oldest = i
 			}
 		}
+		w.giveBack(&s.list[oldest], len(s.list[oldest].panes))
 		s.list = slices.Delete(s.list, oldest, oldest+1)
 	}
 }
@@ -289,12 +322,14 @@ func (s *bruteState) AppendTo(b []byte) []byte {
 		b = window.AppendInt(window.AppendInt(b, a.total), int64(a.first))
 		b = window.AppendUint(b, uint64(len(a.panes)))
 		for j := range a.panes {
-			p := &a.panes[j]
-			b = window.AppendInt(window.AppendInt(b, int64(p.start)), p.answered)
-			b = p.sizes.AppendTo(b)
-			b = window.AppendString(b, appendCounts(nil, &p.counts))
-			b = appendBeats(b, p.starts)
-			b = window.AppendString(b, appendRow(nil, &p.ref))
+			row := a.panes[j].row
+			b = window.AppendInt(window.AppendInt(b, int64(a.panes[j].start)), row.Counts.Answered)
+			sizes, starts := row.Sizes(), row.Beats()
+			b = sizes.AppendTo(b)
+			b = window.AppendString(b, appendCounts(nil, &row.Counts))
+			b = appendBeats(b, starts[:min(len(starts), maxStarts)])
+			ref := Row{Key: a.key, Counts: Counts{Sessions: row.Counts.Sessions}, ref: row.ref}
+			b = window.AppendString(b, appendRow(nil, &ref))
 		}
 	}
 	return b
@@ -307,9 +342,11 @@ func (s *bruteState) Restore(r *window.Reader) {
 	for range r.Len() {
 		a := attempts{key: readKey(r), total: r.Varint(), first: flow.Time(r.Varint())}
 		for range r.Len() {
-			p := attemptPane{start: flow.Time(r.Varint()), answered: r.Varint(), sizes: window.ReadSizes(r)}
-			p.counts, p.starts = readCounts(r), readBeats(r)
-			p.ref = readRow(r)
+			p := attemptPane{start: flow.Time(r.Varint())}
+			answered, lists := r.Varint(), details{sizes: window.ReadSizes(r)}
+			counts := readCounts(r)
+			counts.Answered, lists.beats = answered, readBeats(r)
+			p.row = &Row{Key: a.key, Counts: counts, ref: readRow(r).ref, more: &lists}
 			a.panes = append(a.panes, p)
 		}
 		if len(a.panes) == 0 {

@@ -2,64 +2,112 @@ package detect
 
 import "slices"
 
+// portGuesses are what a source tried at one port.
+type portGuesses struct {
+	port            uint16
+	hosts, answered int64
+}
+
 // sprayEarly judges spraying with what has arrived of panes that are not final.
 func (s *bruteState) sprayEarly(p *Pane, r Reporter) {
 	if p.Owned || int64(len(s.list)+p.Set(Login).Len()) < s.d.t.Hosts && len(p.Open) == 0 {
 		return
 	}
-	t := bruteState{d: s.d, day: s.day, list: slices.Clone(s.list)}
-	for i := range t.list {
-		t.list[i].panes = slices.Clip(t.list[i].panes)
-	}
+	w := p.scratch()
+	w.logins = w.logins[:0]
 	for i := range p.Open {
-		t.learnAll(&p.Open[i])
+		w.addLogins(&p.Open[i])
 	}
-	t.learnAll(p)
-	t.spray(p, r)
+	w.addLogins(p)
+	slices.SortStableFunc(w.logins, func(a, b attemptPane) int { return a.row.Key.Compare(b.row.Key) })
+	s.spray(p, w.logins, r)
 }
 
-// learnAll learns the answered sessions of a pane.
-func (s *bruteState) learnAll(p *Pane) {
+// addLogins adds the answered sessions of a pane.
+func (w *scratch) addLogins(p *Pane) {
 	for _, row := range p.Set(Login).Rows() {
 		if row.Counts.Answered > 0 {
-			s.learn(p, row)
+			w.logins = append(w.logins, attemptPane{p.Start, row})
 		}
+	}
+}
+
+// each goes through what is remembered and what is fresh, by service.
+func (s *bruteState) each(fresh []attemptPane, do func(k RowKey, panes, fresh []attemptPane)) {
+	for i := 0; i < len(s.list) || len(fresh) > 0; {
+		order := -1
+		if i == len(s.list) {
+			order = 1
+		} else if len(fresh) > 0 {
+			order = s.list[i].key.Compare(fresh[0].row.Key)
+		}
+		var k RowKey
+		var panes []attemptPane
+		if order <= 0 {
+			k, panes = s.list[i].key, s.list[i].panes
+			i++
+		}
+		n := 0
+		if order >= 0 {
+			for k = fresh[0].row.Key; n < len(fresh) && fresh[n].row.Key == k; {
+				n++
+			}
+		}
+		do(k, panes, fresh[:n])
+		fresh = fresh[n:]
 	}
 }
 
 // spray judges one service over all hosts that were tried.
-func (s *bruteState) spray(p *Pane, r Reporter) {
-	if p.Owned || int64(len(s.list)) < s.d.t.Hosts {
+func (s *bruteState) spray(p *Pane, fresh []attemptPane, r Reporter) {
+	if p.Owned || int64(len(s.list)+len(fresh)) < s.d.t.Hosts {
 		return // the usual case: nothing can come of it
 	}
-	type sum struct {
-		hosts int64
-		t     tried
-	}
-	byPort := map[uint16]*sum{}
-	for i := range s.list {
-		a := &s.list[i]
-		t := s.gather(a, nil, p.Start, s.d.t.Window)
-		x := byPort[a.key.Port]
-		if x == nil {
-			x = &sum{t: tried{key: RowKey{Port: a.key.Port, Protocol: a.key.Protocol}}}
-			byPort[a.key.Port] = x
+	w, old := p.scratch(), p.Start.Add(-s.d.t.Window)
+	w.guessed = w.guessed[:0]
+	s.each(fresh, func(k RowKey, panes, fresh []attemptPane) {
+		g := w.guesses(k.Port)
+		g.hosts++
+		for _, list := range [...][]attemptPane{panes, fresh} {
+			for _, x := range list {
+				if x.start > old {
+					g.answered += x.row.Counts.Answered
+				}
+			}
 		}
-		x.hosts++
-		x.t.answered += t.answered
-		x.t.sizes.Merge(t.sizes)
-		x.t.counts.Add(&t.counts)
-		x.t.starts = append(x.t.starts, t.starts...)
-		x.t.rows = append(x.t.rows, t.rows...)
-	}
-	ports := make([]uint16, 0, len(byPort))
-	for port := range byPort {
-		ports = append(ports, port)
-	}
-	slices.Sort(ports)
-	for _, port := range ports {
-		if x := byPort[port]; x.hosts >= s.d.t.Hosts && s.guesses(&x.t, s.d.t.SprayAttempts) {
-			r.Raise(s.spraying(p, port, x.hosts, &x.t))
+	})
+	slices.SortFunc(w.guessed, func(a, b portGuesses) int { return int(a.port) - int(b.port) })
+	for _, g := range w.guessed {
+		if g.hosts < s.d.t.Hosts || g.answered < s.d.t.SprayAttempts {
+			continue
+		}
+		t := &w.tried
+		t.reset()
+		s.each(fresh, func(k RowKey, panes, fresh []attemptPane) {
+			if k.Port != g.port {
+				return
+			}
+			for _, list := range [...][]attemptPane{panes, fresh} {
+				for _, x := range list {
+					if x.start > old {
+						t.add(x.row, maxStarts)
+					}
+				}
+			}
+		})
+		if s.guesses(t, s.d.t.SprayAttempts) {
+			r.Raise(s.spraying(p, g.port, g.hosts, t))
 		}
 	}
+}
+
+// guesses are those at a port, of which there are few.
+func (w *scratch) guesses(port uint16) *portGuesses {
+	for i := range w.guessed {
+		if w.guessed[i].port == port {
+			return &w.guessed[i]
+		}
+	}
+	w.guessed = append(w.guessed, portGuesses{port: port})
+	return &w.guessed[len(w.guessed)-1]
 }

@@ -16,7 +16,8 @@ func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
 	server := flow.Endpoint{Addr: t.key.Peer, Port: t.key.Port}
 	mode, near := t.sizes.Mode()
 	reached := t.sizes.Quantile(1) >= reachedFactor*mode
-	f := &Finding{Weight: uint64(max(t.total, t.answered)), Crossed: t.crossed(limit)}
+	f := p.finding()
+	f.Weight, f.Crossed = uint64(max(t.total, t.answered)), t.crossed(limit)
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + server.String(),
 		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
@@ -34,30 +35,31 @@ func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
 		Base: alert.Low, ActorOurs: p.Owned, Answered: true, Reached: reached, Ratio: float64(t.answered) / float64(limit),
 	})
 	f.Confidence = 80
-	f.Peers = []alert.Peer{{Addr: t.key.Peer, Sessions: t.counts.Sessions, Bytes: t.counts.Bytes()}}
-	f.Ports = []alert.Port{{Protocol: t.key.Protocol, Port: t.key.Port, Sessions: t.counts.Sessions}}
-	f.Counts = s.counts(t, limit)
+	f.Peers = append(f.Peers, alert.Peer{Addr: t.key.Peer, Sessions: t.counts.Sessions, Bytes: t.counts.Bytes()})
+	f.Ports = append(f.Ports, alert.Port{Protocol: t.key.Protocol, Port: t.key.Port, Sessions: t.counts.Sessions})
+	s.count(f, t, limit)
 	s.complete(p, f, t)
 	return f
 }
 
-func (s *bruteState) counts(t *tried, limit int64) []alert.Count {
+func (s *bruteState) count(f *Finding, t *tried, limit int64) {
 	mode, near := t.sizes.Mode()
-	return []alert.Count{
+	f.Counts = append(f.Counts,
 		count("attempts", "sessions", float64(t.answered), float64(limit)),
 		count("alike", "percent", float64(near*100/max(t.sizes.N(), 1)), float64(s.d.t.Alike)),
 		count("packets_of_attempt", "packets", float64(int64(mode+0.5)), 0),
-	}
+	)
 }
 
 func (s *bruteState) complete(p *Pane, f *Finding, t *tried) {
 	widen(&f.Alert, &t.counts)
 	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Login, t.rows)
+	p.evidence(f, Login, t.rows)
 }
 
 func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Finding {
-	f := &Finding{Weight: uint64(hosts), Crossed: t.crossed(s.d.t.SprayAttempts)}
+	f := p.finding()
+	f.Weight, f.Crossed = uint64(hosts), t.crossed(s.d.t.SprayAttempts)
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: p.Entity.Addr.String() + ">" + service(protoTCP, port),
 		Addr: p.Entity.Addr, Role: alert.RoleActor, Ours: p.Owned,
@@ -74,8 +76,9 @@ func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Find
 		}
 		f.Peers[len(f.Peers)-1].Sessions += row.Counts.Sessions
 	}
-	f.Ports = []alert.Port{{Protocol: protoTCP, Port: port, Sessions: t.counts.Sessions}}
-	f.Counts = append(s.counts(t, s.d.t.SprayAttempts), count("hosts", "hosts", float64(hosts), float64(s.d.t.Hosts)))
+	f.Ports = append(f.Ports, alert.Port{Protocol: protoTCP, Port: port, Sessions: t.counts.Sessions})
+	s.count(f, t, s.d.t.SprayAttempts)
+	f.Counts = append(f.Counts, count("hosts", "hosts", float64(hosts), float64(s.d.t.Hosts)))
 	f.Attacks = alert.AttacksOf("T1110.003")
 	s.complete(p, f, t)
 	return f

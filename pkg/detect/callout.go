@@ -126,8 +126,8 @@ func (s *calloutState) notable(row *Row, t flow.Time) bool {
 }
 
 func (s *calloutState) finding(p *Pane) *Finding {
-	f := &Finding{}
-	sessions, out := s.today.fill(p.Entity, f)
+	f := p.finding()
+	sessions, out := s.today.fill(p, f)
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
 	f.Title = "Calls from " + p.Entity.Addr.String() + " to new destinations"
 	x := s.today.list[0]
@@ -148,10 +148,10 @@ func (s *calloutState) finding(p *Pane) *Finding {
 	f.Sentence = fmt.Sprintf("Our host %s started %s with %s, and sent %s; %s.", p.Entity.Addr, plural(sessions, "session"), what, size(float64(out)), why)
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, ActorOurs: true})
 	f.Confidence = 40
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		against("new_services", "services", float64(len(s.today.list)), s.average, "new web destinations of this host in a day", 1),
 		count("sessions", "sessions", float64(sessions), 1), count("bytes_out", "bytes", float64(out), 0),
-	}
+	)
 	return f
 }
 

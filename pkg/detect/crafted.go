@@ -84,8 +84,8 @@ func (s *craftedState) Final(p *Pane, r Reporter) {
 }
 
 func (s *craftedState) inbound(p *Pane) *Finding {
-	f := &Finding{}
-	s.in.fill(f)
+	f := p.finding()
+	s.in.fill(p, f)
 	n, answered := s.in.count(), s.in.answered()
 	f.Entity = anyone(p.Entity)
 	f.Title = "Crafted probes of " + p.Entity.Addr.String()
@@ -95,16 +95,16 @@ func (s *craftedState) inbound(p *Pane) *Finding {
 		f.Window.Start.UTC().Format("2006-01-02"), none(answered), s.in.slow())
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
 	f.Confidence = 90
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		count("sources", "sources", float64(n), 1), count("answered_sources", "sources", float64(answered), 1),
 		count("sessions", "sessions", float64(s.in.sessions), 1), count("scanners", "sources", float64(s.in.scanners()), 1),
-	}
+	)
 	return f
 }
 
 func (s *craftedState) outbound(p *Pane) *Finding {
-	f := &Finding{}
-	s.out.fill(f)
+	f := p.finding()
+	s.out.fill(p, f)
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
 	f.Title = "Crafted probes from " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf(
@@ -112,7 +112,7 @@ func (s *craftedState) outbound(p *Pane) *Finding {
 		p.Entity.Addr, minTCP(p.Entity.Addr), plural(s.out.count(), "address"))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Low, ActorOurs: true, Answered: s.out.answered() > 0})
 	f.Confidence = 80
-	f.Counts = []alert.Count{count("targets", "addresses", float64(s.out.count()), float64(s.d.t.Targets))}
+	f.Counts = append(f.Counts, count("targets", "addresses", float64(s.out.count()), float64(s.d.t.Targets)))
 	f.Attacks = alert.AttacksOf("T1046")
 	return f
 }

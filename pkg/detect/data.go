@@ -73,24 +73,35 @@ type outward struct {
 	out, got int64
 }
 
-// uploads lists the peers outside that got more than they gave, the largest
-// first, and the sum of what they got.
+// uploads lists the peers outside that got more than they gave, and the sum of
+// what they got.
 func (s *dataState) uploads(p *Pane) (list []outward, sum int64) {
+	w := p.scratch()
+	list = w.outward[:0]
 	for _, row := range p.Set(Pair).Rows() {
-		list = append(list, outward{row, Pair, row.Counts.BytesOut, row.Counts.BytesIn})
+		list = s.upload(list, outward{row, Pair, row.Counts.BytesOut, row.Counts.BytesIn})
 	}
 	for _, row := range p.Set(Caller).Rows() {
 		if !row.Ours {
-			list = append(list, outward{row, Caller, row.Counts.BytesIn, row.Counts.BytesOut})
+			list = s.upload(list, outward{row, Caller, row.Counts.BytesIn, row.Counts.BytesOut})
 		}
 	}
-	list = slices.DeleteFunc(list, func(o outward) bool { return o.out <= 0 || float64(o.out) < s.d.t.Upload*float64(o.got) })
-	for _, o := range list {
-		sum += o.out
+	for i := range list {
+		sum += list[i].out
 	}
-	slices.SortStableFunc(list, func(a, b outward) int { return int(min(max(b.out-a.out, -1), 1)) })
+	w.outward = list
 	return list, sum
 }
+
+func (s *dataState) upload(list []outward, o outward) []outward {
+	if o.out <= 0 || float64(o.out) < s.d.t.Upload*float64(o.got) {
+		return list
+	}
+	return append(list, o)
+}
+
+// larger orders uploads, the largest first.
+func larger(a, b outward) int { return int(min(max(b.out-a.out, -1), 1)) }
 
 // judgement is what a pane is held against.
 type judgement struct {
@@ -105,6 +116,9 @@ type judgement struct {
 // true early stays true.
 func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes bool) {
 	t := &s.d.t
+	if sum < s.least() {
+		return j, false
+	}
 	n := s.own.At(p.Start, t.Memory)
 	j = judgement{sum: float64(sum), normal: n, young: int64(n.N) < t.History}
 	switch {
@@ -121,7 +135,7 @@ func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes 
 	if j.young || len(list) == 0 {
 		return j, false
 	}
-	top := list[0]
+	top := slices.MinFunc(list, larger)
 	limit := max(float64(t.Bytes), t.NewPeer*n.Max)
 	if float64(top.out) < limit || s.peers.has(hashAddr(top.row.Key.Peer)) {
 		return j, false
@@ -129,6 +143,9 @@ func (s *dataState) judge(p *Pane, list []outward, sum int64) (j judgement, yes 
 	j.sum, j.limit, j.fresh = float64(top.out), limit, true
 	return j, true
 }
+
+// least is what no limit lies below.
+func (s *dataState) least() int64 { return min(s.d.t.Bytes, s.d.t.Rare, s.d.t.Young) }
 
 // visited reports whether it is visitors who make the sum: clients that came to
 // a service of ours, of whom none got more than the host seldom exceeds to all
@@ -148,6 +165,9 @@ func (s *dataState) visited(list []outward, limit, high float64) bool {
 
 // Early implements State: bytes only grow.
 func (s *dataState) Early(p *Pane, r Reporter) {
+	if p.Client.BytesOut+p.Server.BytesIn < s.least() {
+		return
+	}
 	list, sum := s.uploads(p)
 	if j, yes := s.judge(p, list, sum); yes {
 		r.Raise(s.finding(p, list, sum, &j))
@@ -186,8 +206,10 @@ func (s *dataState) learn(p *Pane, list []outward, sum int64) {
 }
 
 func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *Finding {
-	f := &Finding{Weight: uint64(s.sent + sum)}
+	f := p.finding()
+	f.Weight = uint64(s.sent + sum)
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
+	slices.SortStableFunc(list, larger)
 	top, normal := list[0], &j.normal
 	f.Title = "Excessive data from " + p.Entity.Addr.String()
 	usual := fmt.Sprintf("it usually sends %s, and seldom more than %s", size(normal.Median), size(normal.High))
@@ -212,9 +234,9 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *F
 	}
 	f.Severity = alert.Rate(alert.Impact{Base: base, ActorOurs: true, Ratio: ratio})
 	f.Confidence = 60
-	f.Counts = []alert.Count{c, count("bytes_to_top_peer", "bytes", float64(top.out), 0)}
+	f.Counts = append(f.Counts, c, count("bytes_to_top_peer", "bytes", float64(top.out), 0))
 	f.First, f.Last = p.Start, p.Start
-	var rows []*Row
+	rows := p.scratch().rows[:0]
 	for _, o := range list[:min(len(list), listPeers)] {
 		f.Peers = append(f.Peers, alert.Peer{Addr: o.row.Key.Peer, Sessions: o.row.Counts.Sessions, Bytes: o.row.Counts.Bytes()})
 		widen(&f.Alert, &o.row.Counts)
@@ -222,12 +244,13 @@ func (s *dataState) finding(p *Pane, list []outward, sum int64, j *judgement) *F
 			rows = append(rows, o.row)
 		}
 	}
+	p.scratch().rows = rows
 	f.PeersMore = int64(len(list) - len(f.Peers))
 	if top.family == Pair {
-		f.Ports = portsOf(rows)
+		p.portsOf(f, rows)
 	}
 	f.Window = alert.Window{Start: p.Start, End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, top.family, rows)
+	p.evidence(f, top.family, rows)
 	return f
 }
 

@@ -112,7 +112,7 @@ type Parser struct {
 
 // Parser returns a parser of observations for v to fold, which then takes what
 // was parsed over instead of copying it.
-func (v *Evaluator) Parser() *Parser { return &Parser{mem: &v.mem} }
+func (v *Evaluator) Parser() *Parser { return &Parser{mem: &v.pool.mem} }
 
 // Parse is ParseObservation; the result is valid until the next call.
 func (p *Parser) Parse(b []byte) (*Observation, error) {

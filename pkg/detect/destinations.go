@@ -53,34 +53,28 @@ func (d *destinations) add(row *Row) {
 	x.ref.Counts.Sessions = x.sessions
 }
 
-// fill puts the destinations into a finding about the host e.
-func (d *destinations) fill(e Entity, f *Finding) (sessions, out int64) {
-	peers := map[flow.Addr]int{}
-	ports := map[alert.Port]int64{}
-	rows := make([]*Row, 0, len(d.list))
+// fill puts the destinations into a finding about the pane's host.
+func (d *destinations) fill(p *Pane, f *Finding) (sessions, out int64) {
+	ports, w := p.portSums(), p.scratch()
+	w.witnesses = w.witnesses[:0]
 	for i := range d.list {
 		x := &d.list[i]
-		at, known := peers[x.key.Peer]
-		if !known {
-			at = len(f.Peers)
-			peers[x.key.Peer] = at
+		at := len(f.Peers) - 1
+		if at < 0 || f.Peers[at].Addr != x.key.Peer {
+			at++
 			f.Peers = append(f.Peers, alert.Peer{Addr: x.key.Peer, Note: service(x.key.Protocol, x.key.Port)})
 		}
 		f.Peers[at].Sessions += x.sessions
 		f.Peers[at].Bytes += x.out + x.in
 		ports[alert.Port{Protocol: x.key.Protocol, Port: x.key.Port}] += x.sessions
 		widen(&f.Alert, &Counts{First: x.first, Last: x.last})
-		rows = append(rows, &x.ref)
+		w.see(&x.ref)
 		sessions += x.sessions
 		out += x.out
 	}
 	sortPeers(f.Peers)
-	for p, n := range ports {
-		p.Sessions = n
-		f.Ports = append(f.Ports, p)
-	}
-	f.Ports = sortPorts(f.Ports)
-	f.Evidence, f.EvidenceMore = evidenceOf(e, Pair, rows)
+	ports.list(f)
+	p.testify(f, Pair, sessions)
 	f.Weight, f.News = uint64(len(d.list)), d.news
 	f.Window = dayOf(d.day)
 	d.news = false

@@ -62,6 +62,7 @@ type Pane struct {
 	// Open are, in Early, the early sums of the panes before this one that
 	// are not judged yet, oldest first: what began a pane ago is still going on.
 	Open []Pane
+	work *scratch // see Pane.scratch
 }
 
 // Reporter takes findings.

@@ -67,8 +67,8 @@ func (s *dnsState) Final(p *Pane, r Reporter) {
 		return
 	}
 	s.heavy = s.heavy || out >= s.d.t.Bytes
-	f := &Finding{}
-	sessions, total := s.today.fill(p.Entity, f)
+	f := p.finding()
+	sessions, total := s.today.fill(p, f)
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
 	f.Title = "DNS past the resolver from " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf("Our host %s asked %s outside for names, %s in all with %s sent; Amazon's resolver, which it should use, leaves no trace in flow logs.",
@@ -81,9 +81,9 @@ func (s *dnsState) Final(p *Pane, r Reporter) {
 	}
 	f.Severity = alert.Rate(impact)
 	f.Confidence = 90
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		count("resolvers", "resolvers", float64(len(f.Peers)), 1), count("bytes_out", "bytes", float64(total), float64(s.d.t.Bytes)),
-	}
+	)
 	r.Raise(f)
 }
 

@@ -25,7 +25,9 @@ type Evaluator struct {
 	clock     flow.Time
 	entities  map[Entity]*entity
 	due       dueHeap
-	mem       memory
+	pool      *Pool
+	attacks   [][]alert.Attack // by detector: of its Spec
+	blank     []State          // by detector: one that remembers nothing, see unknown
 	rep       reporter
 	judged    Pane   // the one being judged: detectors take its address, so it must not be a new one each time
 	open      []Pane // its Open
@@ -44,11 +46,7 @@ type EvaluateStats struct {
 
 // NewEvaluator returns an empty evaluator. It keeps its arguments.
 func NewEvaluator(set *Settings, detectors []Detector) *Evaluator {
-	v := &Evaluator{set: set, detectors: detectors, clock: flow.MinTime, entities: map[Entity]*entity{}}
-	for _, d := range detectors {
-		v.specs = append(v.specs, d.Spec())
-	}
-	return v
+	return NewPool().Evaluator(set, detectors)
 }
 
 // Stats returns the counters.
@@ -108,12 +106,12 @@ func (v *Evaluator) Fold(o *Observation, out AlertSink) {
 // only when it is looked at: a sort for each of the many observations of a busy
 // server costs more than the few rows beyond the bound.
 func (v *Evaluator) merge(into, from **Part) {
-	if *into == nil && (*from).mem == &v.mem {
+	if *into == nil && (*from).mem == &v.pool.mem {
 		*into, *from = *from, nil
 		return
 	}
 	if *into == nil {
-		*into = v.mem.part()
+		*into = v.pool.mem.part()
 	}
 	(*into).merge(*from)
 }
@@ -145,10 +143,10 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 	v.open = v.open[:0]
 	for _, x := range e.panes {
 		if x.start < start && x.early != nil {
-			v.open = append(v.open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early})
+			v.open = append(v.open, Pane{Entity: e.id, Start: x.start, End: x.start.Add(v.set.Pane), Part: x.early, work: &v.pool.work})
 		}
 	}
-	v.judged = Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p, Open: v.open}
+	v.judged = Pane{Entity: e.id, Start: start, End: start.Add(v.set.Pane), Part: p, Open: v.open, work: &v.pool.work}
 	v.place = p.place
 	for i, d := range v.detectors {
 		s := e.states[i]
@@ -156,10 +154,25 @@ func (v *Evaluator) judgeEarly(e *entity, start flow.Time, p *Part, out AlertSin
 			if d = detectorFor(d, e.id); !d.Wants(e.id, p) {
 				continue
 			}
-			s = d.New() // Early changes nothing, so it need not be kept
+			s = v.unknown(i, d)
 		}
 		s.Early(&v.judged, v.reporter(e, i, start, true, out))
 	}
+}
+
+// unknown returns what a detector remembers of an entity that it knows nothing
+// of. Early changes nothing, so one serves all; those of an Override have their own.
+func (v *Evaluator) unknown(i int, d Detector) State {
+	if _, own := v.detectors[i].(overridden); own {
+		return d.New()
+	}
+	if v.blank == nil {
+		v.blank = make([]State, len(v.detectors))
+	}
+	if v.blank[i] == nil {
+		v.blank[i] = d.New()
+	}
+	return v.blank[i]
 }
 
 // Advance moves the clock: panes that ended by clock are judged for good. It
@@ -208,13 +221,13 @@ func (v *Evaluator) step(e *entity, now flow.Time, out AlertSink) {
 
 func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 	if p.final == nil {
-		p.final = v.mem.part()
+		p.final = v.pool.mem.part()
 	}
 	p.final.settle()
 	p.final.Owned = p.final.Owned || e.owned
 	end := p.start.Add(v.set.Pane)
 	e.last = max(e.last, end)
-	v.judged = Pane{Entity: e.id, Start: p.start, End: end, Part: p.final}
+	v.judged = Pane{Entity: e.id, Start: p.start, End: end, Part: p.final, work: &v.pool.work}
 	v.place = p.final.place
 	for i, d := range v.detectors {
 		if e.states[i] == nil {
@@ -226,8 +239,8 @@ func (v *Evaluator) judgeFinal(e *entity, p pane, out AlertSink) {
 		e.states[i].Final(&v.judged, v.reporter(e, i, p.start, false, out))
 	}
 	v.settleEarly(e, p.start, out)
-	v.mem.free(p.early)
-	v.mem.free(p.final)
+	v.pool.mem.free(p.early)
+	v.pool.mem.free(p.final)
 }
 
 // reporter returns the evaluator's one reporter, set for a call.

@@ -59,8 +59,18 @@ type excessState struct {
 
 type excessPane struct {
 	start flow.Time
-	rows  []Row // ascending by key, without evidence
+	rows  []source // ascending by key
 }
+
+// source is what one had of a service in a pane.
+type source struct {
+	key         RowKey
+	ours        bool
+	sessions    int64
+	first, last flow.Time
+}
+
+func (x *source) counts() Counts { return Counts{Sessions: x.sessions, First: x.first, Last: x.last} }
 
 // Early implements State. How many sessions others have is known only when the
 // pane is over.
@@ -77,74 +87,85 @@ func (s *excessState) Final(p *Pane, r Reporter) {
 
 // beside compares the sources of a service with each other.
 func (s *excessState) beside(p *Pane, r Reporter) {
-	rows := p.Set(Caller).Rows()
-	x := excessPane{start: p.Start, rows: make([]Row, 0, len(rows))}
-	for _, row := range rows {
-		x.rows = append(x.rows, Row{Key: row.Key, Counts: row.Counts, Ours: row.Ours})
+	old, spare := p.Start.Add(-s.d.t.Window), []source(nil)
+	s.panes = slices.DeleteFunc(s.panes, func(x excessPane) bool {
+		if x.start <= old {
+			spare = x.rows[:0]
+		}
+		return x.start <= old
+	})
+	x := excessPane{start: p.Start, rows: spare}
+	for _, row := range p.Set(Caller).Rows() {
+		x.rows = append(x.rows, source{row.Key, row.Ours, row.Counts.Sessions, row.Counts.First, row.Counts.Last})
 	}
 	s.panes = append(s.panes, x)
-	s.panes = slices.DeleteFunc(s.panes, func(x excessPane) bool { return x.start <= p.Start.Add(-s.d.t.Window) })
-	var strangers, ours []Row
-	for _, row := range s.sums() {
-		if row.Ours {
-			ours = append(ours, row)
-		} else {
-			strangers = append(strangers, row)
-		}
-	}
 	// Hosts of ours and clients from outside use a service in different ways,
 	// so each is compared with its own kind.
-	s.among(p, strangers, r)
-	s.among(p, ours, r)
+	w := p.scratch()
+	set := s.sums(w.mem)
+	for _, ours := range [...]bool{false, true} {
+		w.rows = w.rows[:0]
+		for _, row := range set.Rows() {
+			if row.Ours == ours {
+				w.rows = append(w.rows, row)
+			}
+		}
+		s.among(p, w.rows, r)
+	}
+	w.mem.freeSet(set)
 }
 
 // among compares sources of one kind with each other.
-func (s *excessState) among(p *Pane, sums []Row, r Reporter) {
-	if int64(len(sums)) <= s.d.t.Peers {
+func (s *excessState) among(p *Pane, sums []*Row, r Reporter) {
+	many := func(row *Row) bool { return row.Counts.Sessions >= s.d.t.Sessions }
+	if int64(len(sums)) <= s.d.t.Peers || !slices.ContainsFunc(sums, many) {
 		return
 	}
-	all := make([]float64, len(sums))
-	for i := range sums {
-		all[i] = float64(sums[i].Counts.Sessions)
+	w := p.scratch()
+	all := w.numbers[:0]
+	for _, row := range sums {
+		all = append(all, float64(row.Counts.Sessions))
 	}
 	slices.Sort(all)
-	for i := range sums {
-		n := sums[i].Counts.Sessions
-		if n < s.d.t.Sessions {
+	w.numbers = all
+	for _, row := range sums {
+		if !many(row) {
 			continue
 		}
-		others := slices.Clone(all)
-		at, _ := slices.BinarySearch(others, float64(n))
+		n := float64(row.Counts.Sessions)
+		others := append(w.others[:0], all...)
+		at, _ := slices.BinarySearch(others, n)
 		others = slices.Delete(others, at, at+1)
+		w.others = others
 		high := others[len(others)*9/10]
-		if float64(n) >= s.d.t.Ratio*high {
-			r.Raise(s.besideFinding(p, &sums[i], window.Median(others), high, int64(len(others))))
+		if n >= s.d.t.Ratio*high {
+			r.Raise(s.besideFinding(p, row, window.Median(others), high, int64(len(others))))
 		}
 	}
 }
 
-// sums adds the window's panes up by source, ascending by key.
-func (s *excessState) sums() []Row {
-	var set RowSet
+// sums adds the window's panes up by source. The set is to be freed.
+func (s *excessState) sums(m *memory) *RowSet {
+	set := m.set()
 	for i := range s.panes {
 		for j := range s.panes[i].rows {
-			if row := set.Row(s.panes[i].rows[j].Key); row != nil {
-				row.merge(&s.panes[i].rows[j], nil)
+			x := &s.panes[i].rows[j]
+			if row := set.Row(x.key); row != nil {
+				c := x.counts()
+				row.Counts.Add(&c)
+				row.Ours = row.Ours || x.ours
 			}
 		}
 	}
 	set.trim()
-	out := make([]Row, 0, set.Len())
-	for _, row := range set.Rows() {
-		out = append(out, *row)
-	}
-	return out
+	return set
 }
 
 func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, others int64) *Finding {
 	what := service(p.Entity.Protocol, p.Entity.Port)
 	n := row.Counts.Sessions
-	f := &Finding{Weight: uint64(n)}
+	f := p.finding()
+	f.Weight = uint64(n)
 	f.Entity = alert.Entity{
 		Kind: alert.EntityPair, Scope: p.Entity.Scope, Value: row.Key.Peer.String() + ">" + what,
 		Addr: row.Key.Peer, Ours: row.Ours, Role: alert.RoleActor,
@@ -165,8 +186,8 @@ func (s *excessState) besideFinding(p *Pane, row *Row, median, high float64, oth
 	}
 	f.Severity = alert.Rate(impact)
 	f.Confidence = 60
-	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), median, "other sources of "+what, limit)}
-	f.Ports = []alert.Port{{Protocol: p.Entity.Protocol, Port: p.Entity.Port, Sessions: n}}
+	f.Counts = append(f.Counts, against("sessions", "sessions", float64(n), median, "other sources of "+what, limit))
+	f.Ports = append(f.Ports, alert.Port{Protocol: p.Entity.Protocol, Port: p.Entity.Port, Sessions: n})
 	widen(&f.Alert, &row.Counts)
 	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Window), End: p.End}
 	f.EvidenceMore = n
@@ -179,24 +200,29 @@ func (s *excessState) before(p *Pane, r Reporter) {
 	if n == 0 {
 		return
 	}
+	if n < s.d.t.Sessions { // no limit lies below
+		s.own.Learn(p.Start, float64(n))
+		return
+	}
 	normal := s.own.At(p.Start, s.d.t.Memory)
 	limit := max(float64(s.d.t.Sessions), s.d.t.Ratio*max(normal.High, normal.Median))
 	if int64(normal.N) < s.d.t.History || float64(n) < limit {
 		s.own.Learn(p.Start, float64(n))
 		return
 	}
-	f := &Finding{Weight: uint64(n)}
+	f := p.finding()
+	f.Weight = uint64(n)
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleActor)
 	f.Title = "Excess of sessions from " + p.Entity.Addr.String()
 	f.Sentence = fmt.Sprintf("Our host %s started %s in %s; it usually starts %s, and seldom more than %s.",
 		p.Entity.Addr, plural(n, "session"), span(int64(p.End-p.Start)), amount(int64(normal.Median)), amount(int64(normal.High)))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, ActorOurs: true})
 	f.Confidence = 50
-	f.Counts = []alert.Count{against("sessions", "sessions", float64(n), normal.Median, "this host before", limit)}
-	f.Ports = portsOf(p.Set(Contact).Rows())
+	f.Counts = append(f.Counts, against("sessions", "sessions", float64(n), normal.Median, "this host before", limit))
+	p.portsOf(f, p.Set(Contact).Rows())
 	widen(&f.Alert, &p.Client)
 	f.Window = alert.Window{Start: p.Start, End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Contact, p.Set(Contact).Rows())
+	p.evidence(f, Contact, p.Set(Contact).Rows())
 	r.Raise(f)
 }
 
@@ -207,7 +233,8 @@ func (s *excessState) AppendTo(b []byte) []byte {
 		b = window.AppendInt(b, int64(s.panes[i].start))
 		b = window.AppendUint(b, uint64(len(s.panes[i].rows)))
 		for j := range s.panes[i].rows {
-			b = window.AppendString(b, appendRow(nil, &s.panes[i].rows[j]))
+			x := &s.panes[i].rows[j]
+			b = window.AppendString(b, appendRow(nil, &Row{Key: x.key, Ours: x.ours, Counts: x.counts()}))
 		}
 	}
 	return s.own.AppendTo(b)
@@ -218,9 +245,8 @@ func (s *excessState) Restore(r *window.Reader) {
 	for range r.Len() {
 		p := excessPane{start: flow.Time(r.Varint())}
 		for range r.Len() {
-			row := readRow(r)
-			row.ref = nil // which version 3 of the fold kept, and nobody asked for
-			p.rows = append(p.rows, row)
+			row := readRow(r) // which versions up to 4 of the fold kept as a whole
+			p.rows = append(p.rows, source{row.Key, row.Ours, row.Counts.Sessions, row.Counts.First, row.Counts.Last})
 		}
 		s.panes = append(s.panes, p)
 	}

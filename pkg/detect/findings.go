@@ -53,13 +53,14 @@ func (r *reporter) Raise(in *Finding) {
 		v.stats.Allowed++
 		return
 	}
-	a := in.Alert
+	a := v.statement(&in.Alert)
+	tidy(a)
 	a.Detector, a.FalseAlarm = spec.Detector, spec.FalseAlarm
 	if a.Context.InterfaceID == "" && len(v.place) > 0 {
-		a.Context = contextOf(v.place)
+		a.Context = v.pool.work.context(v.place)
 	}
 	if len(a.Attacks) == 0 {
-		a.Attacks = alert.AttacksOf(spec.Attacks...)
+		a.Attacks = v.attacks[r.detector]
 	}
 	a.UID = alert.NewUID(spec.ID, a.Entity, r.at, spec.Bucket)
 	end := r.at.Floor(spec.Bucket).Add(spec.Bucket)
@@ -69,10 +70,46 @@ func (r *reporter) Raise(in *Finding) {
 		r.e.findings = append(r.e.findings, f)
 	}
 	if r.early {
-		r.raiseEarly(f, &a, in)
+		r.raiseEarly(f, a, in)
 		return
 	}
-	r.raiseFinal(f, &a, in, spec)
+	r.raiseFinal(f, a, in, spec)
+}
+
+// statement returns a copy to be said, in the memory of the one before.
+func (v *Evaluator) statement(a *alert.Alert) *alert.Alert {
+	said := &v.pool.work.said
+	*said = *a
+	return said
+}
+
+// tidy makes empty lists nil, whatever room they have.
+func tidy(a *alert.Alert) {
+	a.Peers, a.Ports = orNil(a.Peers), orNil(a.Ports)
+	a.Counts, a.Evidence = orNil(a.Counts), orNil(a.Evidence)
+}
+
+func orNil[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// keep copies a, whose lists are the detector's, into the memory of what was
+// kept before, if anything was.
+func keep(into, a *alert.Alert) *alert.Alert {
+	if into == nil {
+		into = &alert.Alert{}
+	}
+	was := *into
+	*into = *a
+	into.Peers = append(was.Peers[:0], a.Peers...)
+	into.Ports = append(was.Ports[:0], a.Ports...)
+	into.Counts = append(was.Counts[:0], a.Counts...)
+	into.Evidence = append(was.Evidence[:0], a.Evidence...)
+	tidy(into)
+	return into
 }
 
 // raiseEarly says something new at once: a cause that was unknown, or that is
@@ -83,9 +120,8 @@ func (r *reporter) raiseEarly(f *finding, a *alert.Alert, in *Finding) {
 	if f.life.Sequence > 0 && a.Severity <= f.life.Severity {
 		return
 	}
-	if f.provision = a; f.life.Sequence == 0 {
-		a = in.first(a)
-	}
+	f.provision = keep(f.provision, a)
+	in.first(f, a)
 	if f.life.Next(a, in.Weight, 0, false) {
 		r.v.say(a, r.out)
 	}
@@ -93,7 +129,7 @@ func (r *reporter) raiseEarly(f *finding, a *alert.Alert, in *Finding) {
 
 func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spec) {
 	a.Verdict, a.Time = alert.Confirmed, a.Last
-	f.final, f.weight, f.borne = a, in.Weight, r.at.Add(r.v.set.Pane)
+	f.final, f.weight, f.borne = keep(f.final, a), in.Weight, r.at.Add(r.v.set.Pane)
 	if f.pending && f.early <= r.at {
 		f.pending, f.provision = false, nil
 	}
@@ -105,23 +141,18 @@ func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spe
 		every = alert.DefaultUpdateEvery
 	}
 	f.life.Closed = false
-	said := *a
-	if f.life.Sequence == 0 {
-		said = *in.first(a)
-	}
-	if f.life.Next(&said, max(in.Weight, 1), every, false) {
-		r.v.say(&said, r.out)
+	in.first(f, a)
+	if f.life.Next(a, max(in.Weight, 1), every, false) {
+		r.v.say(a, r.out)
 	}
 }
 
-// first returns the statement with which a finding begins: its time is when it
+// first sets the time of the statement with which a finding begins: when it
 // became true, not the last packet that was known when it was judged.
-func (in *Finding) first(a *alert.Alert) *alert.Alert {
-	said := *a
-	if in.Crossed != 0 {
-		said.Time = max(in.Crossed, a.First)
+func (in *Finding) first(f *finding, a *alert.Alert) {
+	if f.life.Sequence == 0 && in.Crossed != 0 {
+		a.Time = max(in.Crossed, a.First)
 	}
-	return &said
 }
 
 // settleEarly judges what was said early of panes up to start and not borne
@@ -141,10 +172,10 @@ func (v *Evaluator) settleEarly(e *entity, start flow.Time, out AlertSink) {
 		if a == nil {
 			continue
 		}
-		said := *a
+		said := v.statement(a)
 		said.Verdict = verdict
-		if f.life.Next(&said, max(f.weight, 1), 0, closing) {
-			v.say(&said, out)
+		if f.life.Next(said, max(f.weight, 1), 0, closing) {
+			v.say(said, out)
 		}
 	}
 	e.findings = slices.DeleteFunc(e.findings, func(f *finding) bool { return !f.pending && f.final == nil })
@@ -157,15 +188,16 @@ func (v *Evaluator) closeFindings(e *entity, now flow.Time, out AlertSink) {
 			return false
 		}
 		if !f.life.Closed {
-			said := *f.final
-			if f.life.Next(&said, max(f.weight, 1), 0, true) {
-				v.say(&said, out)
+			said := v.statement(f.final)
+			if f.life.Next(said, max(f.weight, 1), 0, true) {
+				v.say(said, out)
 			}
 		}
 		return f.bucketEnd <= now
 	})
 }
 
+// say hands out a copy, which is the sink's own: the lists of a are used again.
 func (v *Evaluator) say(a *alert.Alert, out AlertSink) {
 	switch {
 	case a.Verdict == alert.Withdrawn:
@@ -184,7 +216,7 @@ func (v *Evaluator) say(a *alert.Alert, out AlertSink) {
 		v.stats.Confirmed++
 	case alert.Withdrawn:
 	}
-	out.Alert(a)
+	out.Alert(a.Clone())
 }
 
 func (e *entity) find(uid alert.UID) *finding {

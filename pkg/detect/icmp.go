@@ -59,8 +59,8 @@ func (s *icmpState) Final(p *Pane, r Reporter) {
 	if !added {
 		return
 	}
-	f := &Finding{}
-	s.in.fill(f)
+	f := p.finding()
+	s.in.fill(p, f)
 	f.Ports = nil
 	n := s.in.count()
 	f.Entity = anyone(p.Entity)
@@ -74,10 +74,10 @@ func (s *icmpState) Final(p *Pane, r Reporter) {
 	}
 	f.Severity = alert.Rate(alert.Impact{Base: base})
 	f.Confidence = 50
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		count("sources", "sources", float64(n), 1), count("error_sized", "sessions", float64(s.errors), 1),
 		count("sessions", "sessions", float64(s.in.sessions), 1),
-	}
+	)
 	r.Raise(f)
 }
 

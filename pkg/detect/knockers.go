@@ -144,13 +144,13 @@ func (k *knockers) answered() (n int64) {
 
 // fill puts the sources into a finding: those that got an answer first, then
 // scanners, then by sessions.
-func (k *knockers) fill(f *Finding) {
-	order := make([]*knocker, len(k.list))
-	ports := map[alert.Port]int64{}
+func (k *knockers) fill(p *Pane, f *Finding) {
+	w, ports := p.scratch(), p.portSums()
+	order := w.knockers[:0]
 	for i := range k.list {
 		x := &k.list[i]
-		order[i] = x
-		for _, v := range x.ports.Values() {
+		order = append(order, x)
+		for v := range x.ports.All() {
 			ports[alert.Port{Protocol: uint8(v), Port: uint16(v >> 8)}]++
 		}
 		widen(&f.Alert, &Counts{First: x.first, Last: x.last})
@@ -164,6 +164,7 @@ func (k *knockers) fill(f *Finding) {
 		}
 		return int(min(max(b.sessions-a.sessions, -1), 1))
 	})
+	w.knockers = order
 	order = order[:min(len(order), alert.MaxPeers)]
 	for _, x := range order {
 		p := alert.Peer{Addr: x.addr, Sessions: x.sessions, Bytes: x.bytes}
@@ -176,12 +177,8 @@ func (k *knockers) fill(f *Finding) {
 		f.Peers = append(f.Peers, p)
 	}
 	f.PeersMore = k.count() - int64(len(order))
-	for p, n := range ports {
-		p.Sessions = n
-		f.Ports = append(f.Ports, p)
-	}
-	f.Ports = sortPorts(f.Ports)
-	f.Evidence = slices.Clone(k.evidence)
+	ports.list(f)
+	f.Evidence = append(f.Evidence, k.evidence...)
 	f.EvidenceMore = max(k.sessions-int64(len(k.evidence)), 0)
 	f.Weight, f.News = uint64(k.count()), k.news
 	f.Window = dayOf(k.day)

@@ -73,11 +73,11 @@ func (s *listedState) Final(p *Pane, r Reporter) {
 }
 
 func (s *listedState) finding(p *Pane, l *List, x *listedDay) *Finding {
-	f := &Finding{}
-	x.out.fill(f)
-	out, evidence := len(f.Peers), f.Evidence
-	x.in.fill(f)
-	f.Evidence = append(evidence, f.Evidence...)[:min(len(evidence)+len(f.Evidence), maxEvidence)]
+	f := p.finding()
+	x.out.fill(p, f)
+	out := len(f.Peers)
+	x.in.fill(p, f)
+	f.Evidence = f.Evidence[:min(len(f.Evidence), maxEvidence)]
 	f.Weight = uint64(x.in.count() + x.out.count())
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleAffected)
 	f.Entity.Kind, f.Entity.Value = alert.EntityPair, p.Entity.Addr.String()+">list "+l.Name
@@ -92,9 +92,9 @@ func (s *listedState) finding(p *Pane, l *List, x *listedDay) *Finding {
 	}
 	f.Severity = alert.Rate(alert.Impact{Base: base, ActorOurs: out > 0, Answered: x.in.answered()+x.out.answered() > 0})
 	f.Confidence = 70
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		count("called", "addresses", float64(x.out.count()), 1), count("callers", "addresses", float64(x.in.count()), 1),
-	}
+	)
 	return f
 }
 

@@ -130,7 +130,8 @@ func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
 		return
 	}
 	what := service(row.Key.Protocol, row.Key.Port)
-	f := &Finding{Weight: uint64(x.sessions)}
+	f := p.finding()
+	f.Weight = uint64(x.sessions)
 	f.Entity = alert.ServiceEntity(p.Entity.Scope, row.Key.Protocol,
 		flow.Endpoint{Addr: p.Entity.Addr, Port: row.Key.Port}, true, alert.RoleAffected)
 	verb := "was asked for"
@@ -142,11 +143,11 @@ func (s *serviceState) tell(p *Pane, row *Row, r Reporter) {
 		p.Entity.Addr, verb, what, span(int64(p.Start-s.serves.first)), plural(x.sessions, "session"), plural(x.clients.Count(), "client"))
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: x.served})
 	f.Confidence = 60
-	f.Ports = []alert.Port{{Protocol: row.Key.Protocol, Port: row.Key.Port, Sessions: x.sessions}}
-	f.Counts = []alert.Count{
+	f.Ports = append(f.Ports, alert.Port{Protocol: row.Key.Protocol, Port: row.Key.Port, Sessions: x.sessions})
+	f.Counts = append(f.Counts,
 		against("sessions", "sessions", float64(x.sessions), 0, "this host before", 1),
 		count("clients", "clients", float64(x.clients.Count()), 0),
-	}
+	)
 	f.First, f.Last = x.first, max(row.Counts.Last, x.first)
 	f.Window = dayOf(p.Start)
 	f.EvidenceMore = x.sessions

@@ -224,13 +224,12 @@ func (r *Row) details(m *memory) *details {
 	return r.more
 }
 
-// kept is a row with the same evidence and nothing else, for a memory of its own.
+// kept is a row with the same evidence, which it shares, and nothing else.
 func (r *Row) kept() Row {
-	k := Row{Key: r.Key}
 	if r.ref != nil {
-		k.ref = &evidence{Ref: r.ref.Ref}
+		r.ref.rows++
 	}
-	return k
+	return Row{Key: r.Key, ref: r.ref}
 }
 
 // merge adds what o counted. What o has of lists that r has not becomes r's.

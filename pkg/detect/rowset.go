@@ -185,6 +185,21 @@ func (s *RowSet) merge(o *RowSet) {
 	}
 }
 
+// take takes the rows out that do says are its own now, in the order of keys.
+func (s *RowSet) take(do func(*Row) bool) {
+	if s == nil {
+		return
+	}
+	left := s.rows[:0]
+	for _, r := range s.Rows() {
+		if !do(r) {
+			left = append(left, r)
+		}
+	}
+	clear(s.rows[len(left):])
+	s.rows, s.indexed = left, false
+}
+
 // refill makes the index of all rows, with room for n.
 func (s *RowSet) refill(n int) {
 	size := minIndex

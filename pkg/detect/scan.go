@@ -90,12 +90,12 @@ func (d scan) New() State { return &scanState{d: d, in: knockers{walk: d.t.steps
 // contact is the first session of a source with one (host, port, protocol).
 type contact struct {
 	key    RowKey
-	first  flow.Time
 	failed bool
 	ours   bool // it is a host of ours
+	first  flow.Time
 }
 
-// maxContacts bounds the contacts that are remembered of one source: 40 bytes
+// maxContacts bounds the contacts that are remembered of one source: 32 bytes
 // each, the oldest forgotten first. A verdict needs ten.
 const maxContacts = 512
 
@@ -117,7 +117,8 @@ func (s *scanState) Early(p *Pane, r Reporter) {
 	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts, s.d.t.Lateral)/2 {
 		return
 	}
-	t := scanState{d: s.d, contacts: slices.Clone(s.contacts), walk: s.walk, until: s.until, sessions: s.sessions}
+	t := &p.scratch().early
+	*t = scanState{d: s.d, contacts: append(t.contacts[:0], s.contacts...), walk: s.walk, until: s.until, sessions: s.sessions}
 	for i := range p.Open {
 		t.learn(&p.Open[i], true)
 	}
@@ -154,11 +155,10 @@ func (s *scanState) forget(now flow.Time) {
 // learn walks over the first contacts of a pane in the order of event time.
 // Early, a contact that has neither failed nor succeeded yet is left out.
 func (s *scanState) learn(p *Pane, early bool) {
-	rows := slices.Clone(p.Set(Contact).Rows())
-	slices.SortStableFunc(rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
-	groups := map[RowKey]*tries{}
+	w := p.scratch()
+	w.ungroup()
 	up, down := s.d.t.up(), math.Log(s.d.t.Theta1/s.d.t.Theta0)
-	for _, row := range rows {
+	for _, row := range w.byTime(p.Set(Contact).Rows()) {
 		if row.Counts.Sessions == 0 || silentByNature(row.Key) {
 			continue
 		}
@@ -170,13 +170,9 @@ func (s *scanState) learn(p *Pane, early bool) {
 		if found {
 			continue
 		}
-		s.contacts = slices.Insert(s.contacts, i, contact{row.Key, row.Counts.First, failed, row.Ours})
+		s.contacts = slices.Insert(s.contacts, i, contact{row.Key, failed, row.Ours, row.Counts.First})
 		s.sessions += row.Counts.Sessions
-		g := groups[s.group(row.Key)]
-		if g == nil {
-			g = &tries{}
-			groups[s.group(row.Key)] = g
-		}
+		g := w.group(s.group(row.Key))
 		g.all++
 		step := down
 		if failed {
@@ -192,7 +188,7 @@ func (s *scanState) learn(p *Pane, early bool) {
 			s.until = max(s.until, row.Counts.First.Add(s.d.t.Memory))
 		}
 	}
-	s.burst(groups, p.Owned)
+	s.burst(w.tries, p.Owned)
 }
 
 // group is what is wide in a scan: the host whose ports, or the service whose
@@ -227,16 +223,16 @@ func (s *scanState) bound(ours bool) float64 {
 
 // breadth returns the contacts of the widest group: of the host with the most
 // ports, or the port with the most hosts.
-func (s *scanState) breadth() (key RowKey, failed int64) {
-	sums := map[RowKey]int64{}
+func (s *scanState) breadth(w *scratch) (key RowKey, failed int64) {
+	w.ungroup()
 	for i := range s.contacts {
 		if c := &s.contacts[i]; c.failed && (s.d.sweep || !isICMP(c.key.Protocol)) {
-			sums[s.group(c.key)]++
+			w.group(s.group(c.key)).failed++
 		}
 	}
-	for k, n := range sums {
-		if n > failed || n == failed && k.Compare(key) < 0 {
-			key, failed = k, n
+	for i := range w.tries {
+		if g := &w.tries[i]; g.failed > failed || g.failed == failed && g.key.Compare(key) < 0 {
+			key, failed = g.key, g.failed
 		}
 	}
 	return key, failed
@@ -253,14 +249,14 @@ func (s *scanState) judge(p *Pane, r Reporter) {
 		return
 	}
 	if s.d.sweep && p.Owned && s.until < p.Start && s.fast < limit {
-		s.fastKey, s.fast = s.neighbours()
+		s.fastKey, s.fast = s.neighbours(p.scratch())
 	}
 	if s.until < p.Start && s.fast < limit {
 		return
 	}
 	key, failed := s.fastKey, s.fast
 	if s.until >= p.Start {
-		if k, n := s.breadth(); n >= failed {
+		if k, n := s.breadth(p.scratch()); n >= failed {
 			key, failed = k, n
 		}
 	}
@@ -270,9 +266,10 @@ func (s *scanState) judge(p *Pane, r Reporter) {
 }
 
 func (s *scanState) finding(p *Pane, key RowKey, failed, limit int64) *Finding {
-	f := &Finding{Weight: uint64(len(s.contacts))}
+	f := p.finding()
+	f.Weight = uint64(len(s.contacts))
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, p.Owned, alert.RoleActor)
-	sum := s.summary(f)
+	sum := s.summary(p, f)
 	took := s.took(key)
 	all := int64(len(s.contacts))
 	if s.d.sweep {
@@ -299,7 +296,7 @@ func (s *scanState) finding(p *Pane, key RowKey, failed, limit int64) *Finding {
 		}
 	}
 	f.Window = alert.Window{Start: p.End.Add(-s.d.t.Memory), End: p.End}
-	f.Evidence, _ = evidenceOf(p.Entity, Contact, p.Set(Contact).Rows())
+	p.evidence(f, Contact, p.Set(Contact).Rows())
 	f.EvidenceMore = max(s.sessions-int64(len(f.Evidence)), 0)
 	return f
 }
@@ -307,16 +304,14 @@ func (s *scanState) finding(p *Pane, key RowKey, failed, limit int64) *Finding {
 type scanSummary struct{ answered int64 }
 
 // summary fills peers, ports and the span of time from what is remembered.
-func (s *scanState) summary(f *Finding) (sum scanSummary) {
-	peers := map[flow.Addr]*alert.Peer{}
-	ports := map[alert.Port]int64{}
+func (s *scanState) summary(p *Pane, f *Finding) (sum scanSummary) {
+	ports := p.portSums()
 	for i := range s.contacts {
 		c := &s.contacts[i]
-		x := peers[c.key.Peer]
-		if x == nil {
-			x = &alert.Peer{Addr: c.key.Peer}
-			peers[c.key.Peer] = x
+		if n := len(f.Peers); n == 0 || f.Peers[n-1].Addr != c.key.Peer { // they are in the order of peers
+			f.Peers = append(f.Peers, alert.Peer{Addr: c.key.Peer})
 		}
+		x := &f.Peers[len(f.Peers)-1]
 		x.Sessions++
 		ports[alert.Port{Protocol: c.key.Protocol, Port: c.key.Port}]++
 		if !c.failed {
@@ -325,15 +320,8 @@ func (s *scanState) summary(f *Finding) (sum scanSummary) {
 		}
 		widen(&f.Alert, &Counts{First: c.first, Last: c.first})
 	}
-	for _, x := range peers {
-		f.Peers = append(f.Peers, *x)
-	}
 	sortPeers(f.Peers)
-	for p, n := range ports {
-		p.Sessions = n
-		f.Ports = append(f.Ports, p)
-	}
-	f.Ports = sortPorts(f.Ports)
+	ports.list(f)
 	return sum
 }
 
@@ -353,7 +341,9 @@ func (s *scanState) AppendTo(b []byte) []byte {
 func (s *scanState) Restore(r *window.Reader) {
 	s.walk, s.until, s.sessions = r.Float(), flow.Time(r.Varint()), r.Varint()
 	for range r.Len() {
-		s.contacts = append(s.contacts, contact{readKey(r), flow.Time(r.Varint()), r.Bool(), r.Bool()})
+		c := contact{key: readKey(r), first: flow.Time(r.Varint())}
+		c.failed, c.ours = r.Bool(), r.Bool()
+		s.contacts = append(s.contacts, c)
 	}
 	s.in.restore(r)
 }

@@ -21,8 +21,8 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 	if !added {
 		return
 	}
-	f := &Finding{}
-	s.in.fill(f)
+	f := p.finding()
+	s.in.fill(p, f)
 	n, answered := s.in.count(), s.in.answered()
 	f.Entity = anyone(p.Entity)
 	f.Title = "Probes of " + p.Entity.Addr.String()
@@ -31,10 +31,10 @@ func (s *scanState) knocked(p *Pane, r Reporter) {
 		plural(n, "source"), plural(int64(len(f.Ports)), "port"), p.Entity.Addr, f.Window.Start.UTC().Format("2006-01-02"), none(answered), s.in.slow())
 	f.Severity = alert.Rate(alert.Impact{Base: alert.Informational, Answered: answered > 0})
 	f.Confidence = 70
-	f.Counts = []alert.Count{
+	f.Counts = append(f.Counts,
 		count("sources", "sources", float64(n), 1), count("answered_sources", "sources", float64(answered), 1),
 		count("sessions", "sessions", float64(s.in.sessions), 1), count("scanners", "sources", float64(s.in.scanners()), 1),
-	}
+	)
 	r.Raise(f)
 }
 

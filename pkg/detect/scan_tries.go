@@ -20,10 +20,45 @@ const lateralShare = 0.8
 
 // tries are the first contacts of a pane with one host or service.
 type tries struct {
+	key         RowKey
 	all, failed int64
 	ours        int64       // failed at hosts of ours
 	minute      []flow.Time // when those of the last minute failed
 	densest     int64       // the most that failed within a minute
+}
+
+// byTime returns rows in the order of their first packets, those of the same
+// second in the order that they came in.
+func (w *scratch) byTime(rows []*Row) []*Row {
+	w.rows = append(w.rows[:0], rows...)
+	slices.SortStableFunc(w.rows, func(a, b *Row) int { return int(min(max(a.Counts.First-b.Counts.First, -1), 1)) })
+	return w.rows
+}
+
+// ungroup forgets all groups.
+func (w *scratch) ungroup() {
+	clear(w.groups)
+	w.tries = w.tries[:0]
+}
+
+// group returns that of a key, empty if it is new. It is good until the next.
+func (w *scratch) group(k RowKey) *tries {
+	i, known := w.groups[k]
+	if known {
+		return &w.tries[i]
+	}
+	if w.groups == nil {
+		w.groups = map[RowKey]int{}
+	}
+	i = len(w.tries)
+	w.groups[k] = i
+	if i < cap(w.tries) {
+		w.tries = w.tries[:i+1]
+	} else {
+		w.tries = append(w.tries, tries{})
+	}
+	w.tries[i] = tries{key: k, minute: w.tries[i].minute[:0]}
+	return &w.tries[i]
 }
 
 // dense notes a failure; they come in the order of time.
@@ -34,9 +69,9 @@ func (g *tries) dense(at flow.Time) {
 }
 
 // wide reports whether so much of it failed that it is a scan.
-func (s *scanState) wide(k RowKey, g *tries, owned bool) bool {
+func (s *scanState) wide(g *tries, owned bool) bool {
 	if !s.d.sweep {
-		return float64(g.failed) >= fastShare*float64(g.all) && !isICMP(k.Protocol)
+		return float64(g.failed) >= fastShare*float64(g.all) && !isICMP(g.key.Protocol)
 	}
 	share := fastShare
 	if owned && g.densest < s.d.t.Hosts {
@@ -46,14 +81,15 @@ func (s *scanState) wide(k RowKey, g *tries, owned bool) bool {
 }
 
 // burst finds the group with the most failures in a pane.
-func (s *scanState) burst(groups map[RowKey]*tries, owned bool) {
+func (s *scanState) burst(groups []tries, owned bool) {
 	s.fast, s.fastKey, s.lateral = 0, RowKey{}, false
-	for k, g := range groups {
-		if !s.wide(k, g, owned) {
+	for i := range groups {
+		g := &groups[i]
+		if !s.wide(g, owned) {
 			continue
 		}
-		if g.failed > s.fast || g.failed == s.fast && k.Compare(s.fastKey) < 0 {
-			s.fast, s.fastKey, s.lateral = g.failed, k, float64(g.ours) >= lateralShare*float64(g.all)
+		if g.failed > s.fast || g.failed == s.fast && g.key.Compare(s.fastKey) < 0 {
+			s.fast, s.fastKey, s.lateral = g.failed, g.key, float64(g.ours) >= lateralShare*float64(g.all)
 		}
 	}
 }
@@ -61,24 +97,21 @@ func (s *scanState) burst(groups map[RowKey]*tries, owned bool) {
 // neighbours returns the service that most hosts of ours were asked for in vain,
 // where hardly any of ours answered there: a slow sweep from within, which the
 // walk over everything that a host does would not see.
-func (s *scanState) neighbours() (key RowKey, failed int64) {
-	sums := map[RowKey]*[2]int64{} // all, failed
+func (s *scanState) neighbours(w *scratch) (key RowKey, failed int64) {
+	w.ungroup()
 	for i := range s.contacts {
 		c := &s.contacts[i]
 		if !c.ours || isICMP(c.key.Protocol) {
 			continue
 		}
-		g := sums[s.group(c.key)]
-		if g == nil {
-			g = &[2]int64{}
-			sums[s.group(c.key)] = g
-		}
-		g[0]++
-		g[1] += one(c.failed)
+		g := w.group(s.group(c.key))
+		g.all++
+		g.failed += one(c.failed)
 	}
-	for k, g := range sums {
-		if float64(g[1]) >= lateralShare*float64(g[0]) && (g[1] > failed || g[1] == failed && k.Compare(key) < 0) {
-			key, failed = k, g[1]
+	for i := range w.tries {
+		g := &w.tries[i]
+		if float64(g.failed) >= lateralShare*float64(g.all) && (g.failed > failed || g.failed == failed && g.key.Compare(key) < 0) {
+			key, failed = g.key, g.failed
 		}
 	}
 	return key, failed

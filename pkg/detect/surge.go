@@ -144,7 +144,8 @@ func (s *surgeState) kind(p *Pane) (name string, attacks []string) {
 func (s *surgeState) finding(p *Pane, g *surged) *Finding {
 	c := &p.Server
 	kind, attacks := s.kind(p)
-	f := &Finding{Weight: uint64(max(c.PacketsOut, 1))}
+	f := p.finding()
+	f.Weight = uint64(max(c.PacketsOut, 1))
 	f.Entity = alert.AddressEntity(p.Entity.Scope, p.Entity.Addr, true, alert.RoleTarget)
 	f.Title = fmt.Sprintf("Traffic surge at %s: %s", p.Entity.Addr, kind)
 	f.Attacks = alert.AttacksOf(attacks...)
@@ -165,10 +166,10 @@ func (s *surgeState) finding(p *Pane, g *surged) *Finding {
 	sortPeers(f.Peers)
 	f.Peers = f.Peers[:min(len(f.Peers), listPeers)]
 	f.PeersMore = max(p.CallersCount()-int64(len(f.Peers)), 0)
-	f.Ports = portsOf(p.Set(Served).Rows())
+	p.portsOf(f, p.Set(Served).Rows())
 	widen(&f.Alert, c)
 	f.Window = alert.Window{Start: p.Start, End: p.End}
-	f.Evidence, f.EvidenceMore = evidenceOf(p.Entity, Caller, rows)
+	p.evidence(f, Caller, rows)
 	return f
 }
 

@@ -76,45 +76,85 @@ func against(name, unit string, observed, normal float64, of string, threshold f
 	}
 }
 
-// evidenceOf lists the sessions of rows, the earliest first.
-func evidenceOf(e Entity, f Family, rows []*Row) (list []alert.Evidence, more int64) {
-	with := make([]*Row, 0, len(rows))
+// evidence lists the sessions of rows in a finding, the earliest first.
+func (p *Pane) evidence(f *Finding, family Family, rows []*Row) {
+	w := p.scratch()
+	w.witnesses = w.witnesses[:0]
 	var sessions int64
 	for _, r := range rows {
-		if sessions += r.Counts.Sessions; r.ref != nil {
-			with = append(with, r)
-		}
+		sessions += r.Counts.Sessions
+		w.see(r)
 	}
-	slices.SortStableFunc(with, func(a, b *Row) int {
-		switch {
-		case a.ref.before(&b.ref.Ref):
-			return -1
-		case b.ref.before(&a.ref.Ref):
-			return 1
-		}
-		return 0
-	})
-	for _, r := range with[:min(len(with), maxEvidence)] {
-		list = append(list, r.evidence(e, f))
+	p.testify(f, family, sessions)
+}
+
+// witness is a session as evidence of what a row counts.
+type witness struct {
+	key RowKey
+	ref *evidence
+}
+
+// see keeps the session of a row if it is among the earliest, after those that
+// are as early.
+func (w *scratch) see(r *Row) {
+	if r.ref == nil {
+		return
 	}
-	return list, max(sessions-int64(len(list)), 0)
+	i := len(w.witnesses)
+	for i > 0 && r.ref.before(&w.witnesses[i-1].ref.Ref) {
+		i--
+	}
+	if i == maxEvidence {
+		return
+	}
+	if len(w.witnesses) < maxEvidence {
+		w.witnesses = append(w.witnesses, witness{})
+	}
+	copy(w.witnesses[i+1:], w.witnesses[i:])
+	w.witnesses[i] = witness{r.Key, r.ref}
+}
+
+// testify puts what was seen into a finding, which so many sessions belong to.
+func (p *Pane) testify(f *Finding, family Family, sessions int64) {
+	for _, x := range p.scratch().witnesses {
+		r := Row{Key: x.key, ref: x.ref}
+		f.Evidence = append(f.Evidence, r.evidence(p.Entity, family))
+	}
+	f.EvidenceMore = max(sessions-int64(len(f.Evidence)), 0)
+}
+
+// portSums adds up sessions by port, for a finding.
+type portSums map[alert.Port]int64
+
+// portSums are those of the judgement that goes on, empty.
+func (p *Pane) portSums() portSums {
+	w := p.scratch()
+	if w.ports == nil {
+		w.ports = portSums{}
+	}
+	clear(w.ports)
+	return w.ports
+}
+
+// list adds the ports to those of a finding, the busiest first.
+func (s portSums) list(f *Finding) {
+	for p, n := range s {
+		p.Sessions = n
+		f.Ports = append(f.Ports, p)
+	}
+	sortPorts(f.Ports)
 }
 
 // portsOf lists services by their sessions, the busiest first.
-func portsOf(rows []*Row) []alert.Port {
-	sum := map[alert.Port]int64{}
+func (p *Pane) portsOf(f *Finding, rows []*Row) {
+	sum := p.portSums()
 	for _, r := range rows {
 		sum[alert.Port{Protocol: r.Key.Protocol, Port: r.Key.Port}] += r.Counts.Sessions
 	}
-	out := make([]alert.Port, 0, len(sum))
-	for p, n := range sum {
-		p.Sessions = n
-		out = append(out, p)
-	}
-	return sortPorts(out)
+	sum.list(f)
 }
 
-func sortPorts(p []alert.Port) []alert.Port {
+func sortPorts(p []alert.Port) {
 	slices.SortFunc(p, func(a, b alert.Port) int {
 		switch {
 		case a.Sessions != b.Sessions:
@@ -124,7 +164,6 @@ func sortPorts(p []alert.Port) []alert.Port {
 		}
 		return int(a.Port) - int(b.Port)
 	})
-	return p
 }
 
 // widen extends an alert's span of packets by c's.

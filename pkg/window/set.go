@@ -1,6 +1,7 @@
 package window
 
 import (
+	"iter"
 	"math"
 	"slices"
 )
@@ -100,6 +101,9 @@ func (s *Set) Values() []uint64 {
 	slices.Sort(out)
 	return out
 }
+
+// All are the kept values, in an order of their own.
+func (s *Set) All() iter.Seq[uint64] { return slices.Values(s.values) }
 
 // Len is how many values are kept.
 func (s *Set) Len() int { return len(s.values) }

@@ -148,7 +148,7 @@ const secondTopic = stage.AlertsTopic + "-ecs"
 
 // NewBucket implements stage.Fold.
 func (f *nowAndThenTwo) NewBucket(partition int32, bucket int) stage.Bucket {
-	one := f.evaluateFold
+	one := evaluateFold{set: f.set, rules: f.rules, writers: f.writers, metrics: f.metrics, now: f.now}
 	if f.lives++; f.lives%2 == 0 {
 		one.writers = append(ocsf(), writer{topic: secondTopic, encoder: alert.NewEncoder(alert.Options{Format: alert.ECS})})
 	}

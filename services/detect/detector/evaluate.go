@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/flowstitch/flowstitch/pkg/alert"
@@ -23,6 +24,38 @@ type evaluateFold struct {
 	writers []writer // one for each topic of alerts
 	metrics *metrics
 	now     func() time.Time // bounds the record timestamp only: brokers refuse the future
+
+	mu    sync.Mutex
+	rooms map[int32]*room // by partition
+}
+
+// room is what the buckets of a partition share, which one goroutine folds:
+// memory to use again and no state.
+type room struct {
+	pool   *detect.Pool
+	values [][]byte // by writer: the value that is encoded
+}
+
+// room returns that of a partition. The first of its buckets makes it.
+func (f *evaluateFold) room(partition int32, bucket int) *room {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.rooms[partition]
+	if r == nil || bucket == 0 {
+		if f.rooms == nil {
+			f.rooms = map[int32]*room{}
+		}
+		r = &room{pool: detect.NewPool(), values: make([][]byte, len(f.writers))}
+		f.rooms[partition] = r
+	}
+	return r
+}
+
+// leave lets go of the room of a partition, which its buckets still hold.
+func (f *evaluateFold) leave(partition int32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.rooms, partition)
 }
 
 // Buckets implements stage.Fold.
@@ -34,17 +67,20 @@ func (f *evaluateFold) Route(m *stage.Message) (int, error) {
 }
 
 // NewBucket implements stage.Fold.
-func (f *evaluateFold) NewBucket(int32, int) stage.Bucket {
-	v := detect.NewEvaluator(f.set, detect.Detectors(f.set))
-	return &evaluateBucket{fold: f, v: v, parser: v.Parser(), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
+func (f *evaluateFold) NewBucket(partition int32, bucket int) stage.Bucket {
+	room := f.room(partition, bucket)
+	v := room.pool.Evaluator(f.set, detect.Detectors(f.set))
+	return &evaluateBucket{fold: f, partition: partition, room: room, v: v, parser: v.Parser(), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
 }
 
 // Watermark implements stage.Fold: alerts carry no marks.
 func (f *evaluateFold) Watermark(clock flow.Time) flow.Time { return clock }
 
 type evaluateBucket struct {
-	fold *evaluateFold
-	v    *detect.Evaluator
+	fold      *evaluateFold
+	partition int32
+	room      *room
+	v         *detect.Evaluator
 	// rules judges the groups of users' rules, each of which belongs to one.
 	rules  *rule.Judge
 	parser *detect.Parser
@@ -76,7 +112,7 @@ func (b *evaluateBucket) Alert(a *alert.Alert) {
 	b.fold.metrics.said(a)
 	var all *stage.Output
 	for i := range b.fold.writers {
-		out, err := b.write(&b.fold.writers[i], a)
+		out, err := b.write(i, a)
 		if err != nil {
 			b.err = err
 			return
@@ -86,12 +122,14 @@ func (b *evaluateBucket) Alert(a *alert.Alert) {
 	b.out.Emit(*all)
 }
 
-// write encodes an alert for one topic.
-func (b *evaluateBucket) write(w *writer, a *alert.Alert) (*stage.Output, error) {
-	r, err := w.encoder.Record(a)
+// write encodes an alert for the topic of a writer. It is good until the next.
+func (b *evaluateBucket) write(i int, a *alert.Alert) (*stage.Output, error) {
+	w := &b.fold.writers[i]
+	r, err := w.encoder.RecordIn(b.room.values[i], a)
 	if err != nil {
 		return nil, err
 	}
+	b.room.values[i] = r.Value
 	headers := make([]stage.Header, len(r.Headers))
 	for i, h := range r.Headers {
 		headers[i] = stage.Header(h)
@@ -125,6 +163,7 @@ func (b *evaluateBucket) Advance(clock flow.Time, out stage.Emitter) bool {
 
 // Close implements stage.Closer: another member shows the bucket now.
 func (b *evaluateBucket) Close() {
+	b.fold.leave(b.partition)
 	b.report(0)
 	gone := b.rules.Stats()
 	for i := range gone {
