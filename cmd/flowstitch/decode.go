@@ -69,13 +69,34 @@ func runDecode(ctx context.Context, e *env, args []string) error {
 	for _, name := range files {
 		failed = errors.Join(failed, decodeFile(ctx, e, d, name, sink))
 	}
+	if nothingRead(d, failed) {
+		return failed
+	}
 	if err := out.Flush(); err != nil {
 		return err
 	}
 	if o.explain {
 		explain(e.stderr, d, sink.unlaid)
 	}
-	return failed
+	return errors.Join(failed, allRejected(d))
+}
+
+// nothingRead reports that the files failed before a line of them was read: the
+// error is then all there is to print, without a header or a summary.
+func nothingRead(d *flowlog.Decoder, failed error) bool {
+	st := d.Stats()
+	return failed != nil && st.Lines == 0
+}
+
+// allRejected is an error where there were lines, and not one became a record:
+// a script that goes by the exit status must not take that for an empty log.
+func allRejected(d *flowlog.Decoder) error {
+	st := d.Stats()
+	n := st.Rejected()
+	if n == 0 || st.Records > 0 {
+		return nil
+	}
+	return fmt.Errorf("no line could be read, all %d were rejected; flowstitch decode -rejects says why, -log-format gives the layout", n)
 }
 
 // decodeFile reads one file, or standard input.

@@ -105,6 +105,9 @@ func runRead(ctx context.Context, e *env, args []string) error {
 		failed = errors.Join(failed, decodeFile(ctx, e, d, name, s))
 	}
 	s.end()
+	if nothingRead(d, failed) {
+		return failed
+	}
 	if s.judge != nil {
 		if s.judge.err != nil {
 			return s.judge.err
@@ -119,7 +122,7 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	if !o.quiet {
 		s.summary(e, d)
 	}
-	return failed
+	return errors.Join(failed, allRejected(d))
 }
 
 // newStitcher makes a stitcher with so many workers.

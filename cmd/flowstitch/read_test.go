@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,6 +93,41 @@ func TestReadMistakes(t *testing.T) {
 	}
 	if _, _, code := runReadTest(filepath.Join(t.TempDir(), "none")); code != 1 {
 		t.Errorf("status %d for a file that is not there", code)
+	}
+}
+
+// A file of which nothing can be read is an error and nothing else: no header, no
+// summary, and no success where every line was rejected.
+func TestReadNothing(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	bad, damaged := write("bad.log", "these are\nno flows\n"), write("x.parquet", "PAR1 and nothing else")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"read", filepath.Join(dir, "none")}, "no such file"}, {[]string{"read", damaged}, "x.parquet"},
+		{[]string{"read", "-alerts", damaged}, "x.parquet"}, {[]string{"read", "-format", "csv", filepath.Join(dir, "none")}, "no such file"},
+		{[]string{"decode", filepath.Join(dir, "none")}, "no such file"}, {[]string{"decode", "-explain", damaged}, "x.parquet"},
+	} {
+		var out, errs bytes.Buffer
+		code := execute(context.Background(), &env{stdout: &out, stderr: &errs}, c.args)
+		if code != 1 || out.Len() > 0 || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("%v: status %d\n%s%s", c.args, code, out.String(), errs.String())
+		}
+	}
+	for _, args := range [][]string{{"read", bad}, {"read", "-alerts", bad}, {"decode", bad}, {"decode", "-rejects", bad}} {
+		var out, errs bytes.Buffer
+		code := execute(context.Background(), &env{stdout: &out, stderr: &errs}, args)
+		if code != 1 || !strings.Contains(errs.String(), "no line could be read, all 2 were rejected") {
+			t.Errorf("%v: status %d\n%s%s", args, code, out.String(), errs.String())
+		}
 	}
 }
 
