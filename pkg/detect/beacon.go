@@ -94,7 +94,7 @@ func (s *beaconState) Final(p *Pane, r Reporter) {
 		if x.beats[len(x.beats)-1].Start < p.Start || int64(len(x.beats)) < s.d.t.Beats {
 			continue
 		}
-		g := grade(x.beats)
+		g := p.scratch().grade(x.beats)
 		if g.score >= s.d.t.Score && g.beats >= s.d.t.Beats && g.span >= s.d.t.Span && g.share >= max(s.d.t.Regular, g.chance) {
 			r.Raise(s.finding(p, x, &g))
 		}
@@ -149,8 +149,8 @@ type graded struct {
 // grade scores a course as RITA does: the Bowley skewness and the relative
 // median absolute deviation of intervals and of sizes, and how evenly the
 // course fills its span (24 parts). Sessions of the same second are one beat.
-func grade(beats []Beat) (g graded) {
-	var intervals, sizes []float64
+func (w *scratch) grade(beats []Beat) (g graded) {
+	intervals, sizes := w.numbers[:0], w.others[:0]
 	var parts [24]bool
 	first, last := beats[0].Start, beats[len(beats)-1].Start
 	g.span = int64(last - first)
@@ -167,8 +167,10 @@ func grade(beats []Beat) (g graded) {
 	for _, filled := range parts {
 		g.cover += float64(one(filled)) / 24
 	}
-	g.times, g.interval = regular(intervals)
-	g.sizes, g.size = regular(sizes)
+	w.numbers, w.others = intervals, sizes
+	w.deviations = slices.Grow(w.deviations, len(beats))
+	g.times, g.interval = regular(intervals, w.deviations)
+	g.sizes, g.size = regular(sizes, w.deviations)
 	g.score = (g.times + g.sizes + g.cover) / 3
 	g.share, g.chance = rhythm(intervals, g.interval)
 	return g
@@ -200,12 +202,13 @@ func rhythm(intervals []float64, median float64) (share, chance float64) {
 	return share, p + chanceSigmas*math.Sqrt(p*(1-p)/n)
 }
 
-// regular scores how close values lie together, and returns their median.
-func regular(v []float64) (score, median float64) {
+// regular scores how close values lie together, and returns their median. It
+// sorts them, and calculates in the given room.
+func regular(v, room []float64) (score, median float64) {
 	if len(v) < 4 {
 		return 0, window.Median(v)
 	}
-	median = window.Median(v) // sorts
+	median = window.Median(v)
 	low, high := v[len(v)/4], v[len(v)*3/4]
 	skew := 0.0
 	if high > low && median > low && median < high {
@@ -213,7 +216,7 @@ func regular(v []float64) (score, median float64) {
 	}
 	mad := 1.0
 	if median > 0 {
-		mad = min(window.Spread(v, median)/madScale/median, 1)
+		mad = min(window.SpreadIn(room, v, median)/madScale/median, 1)
 	}
 	return (1 - math.Abs(skew) + 1 - mad) / 2, median
 }

@@ -21,7 +21,7 @@ func course(r *rand.Rand, n int, next func() float64) (beats []Beat) {
 // judged as it grows, a pane at a time.
 func everScored(t *BeaconTuning, all []Beat) bool {
 	for n := int(t.Beats); n <= len(all); n += 3 {
-		g := grade(all[max(0, n-maxBeats):n])
+		g := (&scratch{}).grade(all[max(0, n-maxBeats):n])
 		if g.score >= t.Score && g.beats >= t.Beats && g.span >= t.Span && g.share >= max(t.Regular, g.chance) {
 			return true
 		}

@@ -200,7 +200,8 @@ func (s *bruteState) Early(p *Pane, r Reporter) {
 		if row.Counts.Answered == 0 {
 			continue
 		}
-		if t, limit, within, yes := s.judge(p, s.find(row.Key), row); yes {
+		t, limit, within, yes := s.judge(p, s.find(row.Key), row)
+		if yes && !told(r, pair(p, t.server().String()), t.severity(p, limit)) {
 			r.Raise(s.finding(p, t, limit, within))
 		}
 	}

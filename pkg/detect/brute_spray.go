@@ -95,7 +95,7 @@ func (s *bruteState) spray(p *Pane, fresh []attemptPane, r Reporter) {
 				}
 			}
 		})
-		if s.guesses(t, s.d.t.SprayAttempts) {
+		if s.guesses(t, s.d.t.SprayAttempts) && !told(r, pair(p, service(protoTCP, g.port)), s.severityOfSpraying(g.hosts)) {
 			r.Raise(s.spraying(p, g.port, g.hosts, t))
 		}
 	}

@@ -64,6 +64,7 @@ type entity struct {
 	states   []State   // by detector; nil: none
 	findings []*finding
 	due      flow.Time // the heap entry that counts
+	far      flow.Time // one that is there as well, or flow.MaxTime; see schedule
 }
 
 type pane struct {
@@ -120,7 +121,7 @@ func (v *Evaluator) entity(id Entity) *entity {
 	e := v.entities[id]
 	if e == nil {
 		id.Name = strings.Clone(id.Name)
-		e = &entity{id: id, due: flow.MaxTime, last: flow.MinTime, states: make([]State, len(v.detectors))}
+		e = &entity{id: id, due: flow.MaxTime, far: flow.MaxTime, last: flow.MinTime, states: make([]State, len(v.detectors))}
 		v.entities[id] = e
 	}
 	return e
@@ -186,6 +187,9 @@ func (v *Evaluator) Advance(clock flow.Time, out AlertSink) (done bool) {
 		top := v.due[0]
 		e := v.entities[top.id]
 		v.due.pop()
+		if e != nil && e.far == top.at {
+			e.far = flow.MaxTime
+		}
 		if e == nil || e.due != top.at {
 			continue
 		}
@@ -261,7 +265,10 @@ func (v *Evaluator) expiry(e *entity) flow.Time {
 }
 
 // schedule puts e's next due time on the heap, if it is earlier than what is
-// there. Entries that are overtaken are skipped when they come up.
+// there. Entries that are overtaken are skipped when they come up. What is due
+// of an entity without an open pane, such as that it is forgotten in two weeks,
+// is put off with each pane that it has: one entry is left to come up before
+// its time, instead of one for each pane until then.
 func (v *Evaluator) schedule(e *entity) {
 	next := v.expiry(e)
 	if len(e.panes) > 0 {
@@ -278,6 +285,13 @@ func (v *Evaluator) schedule(e *entity) {
 	if next == e.due || next == flow.MaxTime {
 		e.due = next
 		return
+	}
+	if e.far <= next {
+		e.due = e.far
+		return
+	}
+	if len(e.panes) == 0 {
+		e.far = next
 	}
 	e.due = next
 	v.due.push(dueEntry{next, e.id})

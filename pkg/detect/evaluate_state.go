@@ -114,7 +114,7 @@ func (v *Evaluator) readEntity(r *window.Reader, at []int) (*entity, error) {
 	if err := ParseObservation(r.Bytes(), &o); err != nil {
 		return nil, err
 	}
-	e := &entity{id: o.Entity, due: flow.MaxTime, states: make([]State, len(v.detectors))}
+	e := &entity{id: o.Entity, due: flow.MaxTime, far: flow.MaxTime, states: make([]State, len(v.detectors))}
 	e.owned = r.Bool()
 	e.last = flow.Time(r.Varint())
 	for range r.Len() {

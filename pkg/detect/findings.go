@@ -21,6 +21,7 @@ type finding struct {
 	early     flow.Time
 	pending   bool // early counts
 	provision *alert.Alert
+	spare     *alert.Alert // room for the next provision
 }
 
 // due is when the finding has to be looked at without new data.
@@ -112,13 +113,34 @@ func keep(into, a *alert.Alert) *alert.Alert {
 	return into
 }
 
+// told reports whether r was told early of a cause that is no worse than what
+// was said of it, so that nothing new is to be said and no text is to be made.
+func told(r Reporter, e alert.Entity, s alert.Severity) bool {
+	x, ok := r.(*reporter)
+	if !ok || !x.early || len(x.v.set.Allow) > 0 { // exceptions look at the whole finding
+		return false
+	}
+	spec := &x.v.specs[x.detector]
+	f := x.e.find(alert.NewUID(spec.ID, e, x.at, spec.Bucket))
+	return f != nil && f.borneOut(x.at, s)
+}
+
+// borneOut notes that the pane at t bears the finding out before it is over, and
+// reports whether it was said already that it is as bad.
+func (f *finding) borneOut(t flow.Time, s alert.Severity) bool {
+	f.early, f.pending = max(f.early, t), true
+	return f.life.Sequence > 0 && s <= f.life.Severity
+}
+
 // raiseEarly says something new at once: a cause that was unknown, or that is
 // worse than was said.
 func (r *reporter) raiseEarly(f *finding, a *alert.Alert, in *Finding) {
 	a.Verdict, a.Time = alert.Provisional, a.Last
-	f.early, f.pending = max(f.early, r.at), true
-	if f.life.Sequence > 0 && a.Severity <= f.life.Severity {
+	if f.borneOut(r.at, a.Severity) {
 		return
+	}
+	if f.provision == nil {
+		f.provision, f.spare = f.spare, nil
 	}
 	f.provision = keep(f.provision, a)
 	in.first(f, a)
@@ -131,7 +153,8 @@ func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spe
 	a.Verdict, a.Time = alert.Confirmed, a.Last
 	f.final, f.weight, f.borne = keep(f.final, a), in.Weight, r.at.Add(r.v.set.Pane)
 	if f.pending && f.early <= r.at {
-		f.pending, f.provision = false, nil
+		f.pending = false
+		f.judged()
 	}
 	if in.News {
 		f.life.Weight = 0
@@ -144,6 +167,13 @@ func (r *reporter) raiseFinal(f *finding, a *alert.Alert, in *Finding, spec *Spe
 	in.first(f, a)
 	if f.life.Next(a, max(in.Weight, 1), every, false) {
 		r.v.say(a, r.out)
+	}
+}
+
+// judged lets go of what was said early.
+func (f *finding) judged() {
+	if f.provision != nil {
+		f.provision, f.spare = nil, f.provision
 	}
 }
 
@@ -168,8 +198,8 @@ func (v *Evaluator) settleEarly(e *entity, start flow.Time, out AlertSink) {
 		if f.final != nil {
 			a, verdict, closing = f.final, alert.Confirmed, false
 		}
-		f.provision = nil
 		if a == nil {
+			f.judged()
 			continue
 		}
 		said := v.statement(a)
@@ -177,6 +207,7 @@ func (v *Evaluator) settleEarly(e *entity, start flow.Time, out AlertSink) {
 		if f.life.Next(said, max(f.weight, 1), 0, closing) {
 			v.say(said, out)
 		}
+		f.judged()
 	}
 	e.findings = slices.DeleteFunc(e.findings, func(f *finding) bool { return !f.pending && f.final == nil })
 }

@@ -50,9 +50,11 @@ type scratch struct {
 	rows      []*Row
 	numbers   []float64
 	others    []float64
-	tries     []tries
-	groups    map[RowKey]int // by what is wide in a scan: the position in tries
-	early     scanState
+
+	deviations []float64
+	tries      []tries
+	groups     map[RowKey]int // by what is wide in a scan: the position in tries
+	early      scanState
 }
 
 // scratch is the evaluator's, or, of a pane of a test, its own.

@@ -26,10 +26,13 @@ func Median(v []float64) float64 {
 
 // Spread returns the robust standard deviation of v around median: the scaled
 // median absolute deviation. It sorts v's deviations, not v.
-func Spread(v []float64, median float64) float64 {
-	d := make([]float64, len(v))
-	for i, x := range v {
-		d[i] = math.Abs(x - median)
+func Spread(v []float64, median float64) float64 { return SpreadIn(nil, v, median) }
+
+// SpreadIn is Spread with the deviations in the room of d.
+func SpreadIn(d, v []float64, median float64) float64 {
+	d = slices.Grow(d[:0], len(v))
+	for _, x := range v {
+		d = append(d, math.Abs(x-median))
 	}
 	return madToSigma * Median(d)
 }
