@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/flowstitch/flowstitch/internal/hugepages"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
 	"github.com/flowstitch/flowstitch/pkg/session"
@@ -75,6 +76,10 @@ func (o *readFlags) config() (session.Config, flowlog.OwnersConfig, error) {
 	return cfg, flowlog.OwnersConfig{Own: cfg.Owned}, nil
 }
 
+// hugeHeap is for how much memory read asks for huge pages: what it takes for a
+// million sessions at a time. More works as well, in small pages.
+const hugeHeap = 1 << 29
+
 func runRead(ctx context.Context, e *env, args []string) error {
 	fs := newFlags(e, readCommand())
 	var o readFlags
@@ -98,6 +103,7 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
+	hugepages.ForHeap(hugeHeap)
 	s := newStitcher(e, &o, &cfg, owners, runtime.GOMAXPROCS(0))
 	s.start()
 	var failed error

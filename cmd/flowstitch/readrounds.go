@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -21,7 +22,7 @@ import (
 // roundRecords is how many records go to the workers at a time, and rounds how
 // many rounds are under way, which bounds the memory: 450 bytes a record.
 const (
-	roundRecords = 8192
+	roundRecords = 2048
 	rounds       = 4
 )
 
@@ -77,7 +78,7 @@ func (r *round) reset() {
 }
 
 // hold copies a record, whose strings live as long as the decoder's buffer.
-func (p *part) hold(r *flow.Record, offset int64) {
+func (p *part) hold(r *flow.Record, offset int64, known *texts) {
 	p.recs, p.offsets = append(p.recs, *r), append(p.offsets, offset)
 	c := &p.recs[len(p.recs)-1]
 	for _, s := range [...]*string{
@@ -85,14 +86,35 @@ func (p *part) hold(r *flow.Record, offset int64) {
 		&c.SrcService, &c.DstService, &c.Origin.LogGroup, &c.Origin.LogStream,
 	} {
 		if *s != "" {
-			*s = p.keep(*s)
+			*s = known.keep(*s)
 		}
+	}
+	if len(r.Attrs) == 0 {
+		return
 	}
 	from := len(p.attrs)
 	for _, a := range r.Attrs {
 		p.attrs = append(p.attrs, flow.Attr{Name: p.keep(a.Name), Value: p.keep(a.Value)})
 	}
 	c.Attrs = p.attrs[from:len(p.attrs):len(p.attrs)]
+}
+
+// texts are copies of the identifiers last seen, each at the place that a hash
+// gives it. A log has few of them beside its records, so that nearly all records
+// share copies that are there.
+type texts [1024]string
+
+// keep returns a copy of s that lives as long as it is used.
+func (t *texts) keep(s string) string {
+	h := uint32(len(s))
+	for i := max(0, len(s)-4); i < len(s); i++ {
+		h = h*31 + uint32(s[i])
+	}
+	known := &t[h*0x9e3779b1>>22]
+	if *known != s {
+		*known = strings.Clone(s)
+	}
+	return *known
 }
 
 // keep copies a text into the part. Texts that were kept before the buffer grew
@@ -134,17 +156,21 @@ func workerOf(r *flow.Record, n int) int {
 	if n == 1 || r.Kind != flow.KindFlow {
 		return 0
 	}
-	src, dst := r.Ends()
-	h := endHash(&src) + endHash(&dst) + uint64(r.Protocol) // the same both ways round
+	src, dst := &r.Src.Addr, &r.Dst.Addr // as r.Ends has them, without copies
+	if r.PktSrc.IsValid() {
+		src = &r.PktSrc
+	}
+	if r.PktDst.IsValid() {
+		dst = &r.PktDst
+	}
+	h := endHash(src, r.Src.Port) + endHash(dst, r.Dst.Port) + uint64(r.Protocol) // the same both ways round
 	h ^= h >> 32
 	return int(uint32(h*0x9e3779b97f4a7c15>>32) % uint32(n))
 }
 
-func endHash(e *flow.Endpoint) uint64 {
-	h := uint64(e.Port)
-	for i := 0; i < len(e.Addr); i += 8 {
-		h = (h ^ binary.LittleEndian.Uint64(e.Addr[i:])) * 0xff51afd7ed558ccd
-		h ^= h >> 29
-	}
-	return h
+func endHash(a *flow.Addr, port uint16) uint64 {
+	h := (uint64(port) ^ binary.LittleEndian.Uint64(a[:])) * 0xff51afd7ed558ccd
+	h ^= h >> 29
+	h = (h ^ binary.LittleEndian.Uint64(a[8:])) * 0xff51afd7ed558ccd
+	return h ^ h>>29
 }

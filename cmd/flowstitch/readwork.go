@@ -158,6 +158,7 @@ func printAlerts(out io.Writer, list []*alert.Alert, asJSON, colour bool) error 
 // the newest end less the lateness, as ingest's does for a file.
 type stitcher struct {
 	owners        *flowlog.Owners
+	texts         texts // of the records on their way
 	workers       []*worker
 	in            []chan *round
 	ordered, free chan *round
@@ -240,7 +241,7 @@ const clockStep = 10
 // Record implements flowlog.Sink.
 func (s *stitcher) Record(r *flow.Record) {
 	s.owners.Stamp(r)
-	s.cur.parts[workerOf(r, len(s.workers))].hold(r, s.offset)
+	s.cur.parts[workerOf(r, len(s.workers))].hold(r, s.offset, &s.texts)
 	s.offset++
 	s.cur.n++
 	if r.End > s.newest {
