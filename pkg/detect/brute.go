@@ -76,8 +76,9 @@ type attempts struct {
 // attemptPane is what a pane told of one service: the pane's own row, which is
 // taken out of it and given back when it leaves the window.
 type attemptPane struct {
-	start flow.Time
-	row   *Row
+	start    flow.Time
+	answered int64 // of the row, whose memory is far away
+	row      *Row
 }
 
 // maxStarts bounds the starts that are remembered of a pane: enough for the
@@ -95,15 +96,17 @@ type bruteState struct {
 	used relations  // of a host of ours
 }
 
-// tried is what one source did at one service within the window.
+// tried is what one source did at one service within the window. Most of it is
+// added up only when there are enough attempts, and when they are guesses.
 type tried struct {
 	key      RowKey
 	answered int64
-	sizes    window.Sizes
-	counts   Counts
-	starts   []Beat
-	rows     []*Row
 	total    int64
+	rows     []*Row
+	last     *Row         // of which all starts count; nil: none
+	sizes    window.Sizes // see guesses
+	counts   Counts       // see complete
+	starts   []Beat
 }
 
 func (t *tried) reset() {
@@ -111,14 +114,22 @@ func (t *tried) reset() {
 	*t = tried{sizes: t.sizes, starts: t.starts[:0], rows: t.rows[:0]}
 }
 
-// add adds a row, of whose starts no more than n count.
-func (t *tried) add(row *Row, n int) {
-	starts := row.Beats()
-	t.answered += row.Counts.Answered
-	t.sizes.Merge(row.Sizes())
-	t.counts.Add(&row.Counts)
-	t.starts = append(t.starts, starts[:min(len(starts), n)]...)
-	t.rows = append(t.rows, row)
+func (t *tried) add(x attemptPane) {
+	t.answered += x.answered
+	t.rows = append(t.rows, x.row)
+}
+
+// complete adds up what a finding tells.
+func (t *tried) complete() {
+	for _, row := range t.rows {
+		t.counts.Add(&row.Counts)
+		starts := row.Beats()
+		if row != t.last {
+			starts = starts[:min(len(starts), maxStarts)]
+		}
+		t.starts = append(t.starts, starts...)
+	}
+	slices.SortFunc(t.starts, func(a, b Beat) int { return cmp.Compare(a.Start, b.Start) })
 }
 
 // crossed is when the attempt that made it limit attempts began, or 0.
@@ -126,7 +137,6 @@ func (t *tried) crossed(limit int64) flow.Time {
 	if int64(len(t.starts)) < limit || limit < 1 {
 		return 0
 	}
-	slices.SortFunc(t.starts, func(a, b Beat) int { return cmp.Compare(a.Start, b.Start) })
 	return t.starts[limit-1].Start
 }
 
@@ -139,7 +149,7 @@ func (s *bruteState) gather(p *Pane, a *attempts, extra *Row, within int64) *tri
 		t.key, t.total = a.key, a.total
 		for _, x := range a.panes {
 			if x.start > old {
-				t.add(x.row, maxStarts)
+				t.add(x)
 			}
 		}
 	}
@@ -154,11 +164,12 @@ func (s *bruteState) gather(p *Pane, a *attempts, extra *Row, within int64) *tri
 		}
 		t.total += row.Counts.Answered
 		if p.Open[i].Start > old {
-			t.add(row, maxStarts)
+			t.add(attemptPane{p.Open[i].Start, row.Counts.Answered, row})
 		}
 	}
 	t.total += extra.Counts.Answered
-	t.add(extra, rowBeats)
+	t.add(attemptPane{p.Start, extra.Counts.Answered, extra})
+	t.last = extra
 	return t
 }
 
@@ -188,6 +199,10 @@ func (s *bruteState) judge(p *Pane, a *attempts, extra *Row) (t *tried, limit, w
 func (s *bruteState) guesses(t *tried, limit int64) bool {
 	if t.answered < limit {
 		return false
+	}
+	t.sizes.Reset()
+	for _, row := range t.rows {
+		t.sizes.Merge(row.Sizes())
 	}
 	mode, near := t.sizes.Mode()
 	return near*100 >= s.d.t.Alike*t.sizes.N() &&
@@ -260,7 +275,7 @@ func (s *bruteState) learn(p *Pane, row *Row) {
 	}
 	a := &s.list[i]
 	a.total += row.Counts.Answered
-	a.panes = append(a.panes, attemptPane{p.Start, row})
+	a.panes = append(a.panes, attemptPane{p.Start, row.Counts.Answered, row})
 	if p.Owned && slices.Contains(s.d.t.Programs, row.Key.Port) {
 		s.used.see(row.Key, p.Start)
 	}
@@ -324,7 +339,7 @@ func (s *bruteState) AppendTo(b []byte) []byte {
 		b = window.AppendUint(b, uint64(len(a.panes)))
 		for j := range a.panes {
 			row := a.panes[j].row
-			b = window.AppendInt(window.AppendInt(b, int64(a.panes[j].start)), row.Counts.Answered)
+			b = window.AppendInt(window.AppendInt(b, int64(a.panes[j].start)), a.panes[j].answered)
 			sizes, starts := row.Sizes(), row.Beats()
 			b = sizes.AppendTo(b)
 			b = window.AppendString(b, appendCounts(nil, &row.Counts))
@@ -343,10 +358,10 @@ func (s *bruteState) Restore(r *window.Reader) {
 	for range r.Len() {
 		a := attempts{key: readKey(r), total: r.Varint(), first: flow.Time(r.Varint())}
 		for range r.Len() {
-			p := attemptPane{start: flow.Time(r.Varint())}
-			answered, lists := r.Varint(), details{sizes: window.ReadSizes(r)}
+			p := attemptPane{start: flow.Time(r.Varint()), answered: r.Varint()}
+			lists := details{sizes: window.ReadSizes(r)}
 			counts := readCounts(r)
-			counts.Answered, lists.beats = answered, readBeats(r)
+			lists.beats = readBeats(r)
 			p.row = &Row{Key: a.key, Counts: counts, ref: readRow(r).ref, more: &lists}
 			a.panes = append(a.panes, p)
 		}

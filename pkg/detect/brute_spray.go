@@ -27,7 +27,7 @@ func (s *bruteState) sprayEarly(p *Pane, r Reporter) {
 func (w *scratch) addLogins(p *Pane) {
 	for _, row := range p.Set(Login).Rows() {
 		if row.Counts.Answered > 0 {
-			w.logins = append(w.logins, attemptPane{p.Start, row})
+			w.logins = append(w.logins, attemptPane{p.Start, row.Counts.Answered, row})
 		}
 	}
 }
@@ -71,7 +71,7 @@ func (s *bruteState) spray(p *Pane, fresh []attemptPane, r Reporter) {
 		for _, list := range [...][]attemptPane{panes, fresh} {
 			for _, x := range list {
 				if x.start > old {
-					g.answered += x.row.Counts.Answered
+					g.answered += x.answered
 				}
 			}
 		}
@@ -90,7 +90,7 @@ func (s *bruteState) spray(p *Pane, fresh []attemptPane, r Reporter) {
 			for _, list := range [...][]attemptPane{panes, fresh} {
 				for _, x := range list {
 					if x.start > old {
-						t.add(x.row, maxStarts)
+						t.add(x)
 					}
 				}
 			}

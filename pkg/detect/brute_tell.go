@@ -35,6 +35,7 @@ func (t *tried) severity(p *Pane, limit int64) alert.Severity {
 }
 
 func (s *bruteState) finding(p *Pane, t *tried, limit, within int64) *Finding {
+	t.complete()
 	server := t.server()
 	mode, near := t.sizes.Mode()
 	f := p.finding()
@@ -78,6 +79,7 @@ func (s *bruteState) severityOfSpraying(hosts int64) alert.Severity {
 }
 
 func (s *bruteState) spraying(p *Pane, port uint16, hosts int64, t *tried) *Finding {
+	t.complete()
 	f := p.finding()
 	f.Weight, f.Crossed = uint64(hosts), t.crossed(s.d.t.SprayAttempts)
 	f.Entity = pair(p, service(protoTCP, port))

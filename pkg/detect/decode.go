@@ -182,62 +182,52 @@ func parseEntity(b []byte) (e Entity, err error) {
 
 func parsePart(b []byte, m *memory) (*Part, error) {
 	p := m.part()
-	err := each(b, func(n num, v uint64, s []byte) (err error) {
-		switch n {
+	f := fields{rest: b}
+	var err error
+	for err == nil && f.next() {
+		switch f.n {
 		case 1:
-			p.Owned = v != 0
+			p.Owned = f.v != 0
 		case 2:
-			err = parseCounts(s, &p.Client)
+			err = parseCounts(f.s, &p.Client)
 		case 3:
-			err = parseCounts(s, &p.Server)
+			err = parseCounts(f.s, &p.Server)
 		case 4:
 			p.hasSet = true
-			err = parseSketch(s, &p.Callers, m)
+			err = parseSketch(f.s, &p.Callers, m)
 		case 5:
-			p.Skipped = int64(v)
+			p.Skipped = int64(f.v)
 		case 6:
-			err = p.parseFamily(s, m)
+			err = p.parseFamily(f.s, m)
 		case 7:
-			p.place = m.place(s)
+			p.place = m.place(f.s)
 		}
-		return err
-	})
-	return p, err
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, f.err()
 }
 
 func parseSketch(b []byte, s *window.Set, m *memory) error {
-	return each(b, func(n num, _ uint64, v []byte) error {
-		if n != 1 {
-			return nil
+	f := fields{rest: b}
+	for f.next() {
+		if f.n != 1 {
+			continue
 		}
-		r := m.read(v)
+		r := m.read(f.s)
 		s.Read(r)
-		return r.Close()
-	})
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+	return f.err()
 }
 
 func (p *Part) parseFamily(b []byte, m *memory) error {
-	var f Family
 	set := m.set()
-	err := each(b, func(n num, v uint64, s []byte) error {
-		switch n {
-		case 1:
-			f = Family(min(v, families+1))
-		case 2:
-			set.threshold = v
-		case 3:
-			r := m.row(RowKey{})
-			if err := parseRow(s, r, m); err != nil {
-				return err
-			}
-			set.add(r)
-			if !set.sorted {
-				return fmt.Errorf("%w: rows out of order", ErrObservation)
-			}
-		}
-		return nil
-	})
-	if err != nil || f == 0 || f > families {
+	family, err := set.parse(b, m)
+	if err != nil || family == 0 || family > families {
 		if m != nil {
 			m.freeSet(set)
 		}
@@ -246,8 +236,30 @@ func (p *Part) parseFamily(b []byte, m *memory) error {
 	if len(set.rows) > 2*maxRows {
 		return fmt.Errorf("%w: too many rows", ErrObservation)
 	}
-	p.sets[f-1] = set
+	p.sets[family-1] = set
 	return nil
+}
+
+func (s *RowSet) parse(b []byte, m *memory) (family Family, err error) {
+	f := fields{rest: b}
+	for f.next() {
+		switch f.n {
+		case 1:
+			family = Family(min(f.v, families+1))
+		case 2:
+			s.threshold = f.v
+		case 3:
+			r := m.row(RowKey{})
+			if err := parseRow(f.s, r, m); err != nil {
+				return family, err
+			}
+			s.add(r)
+			if !s.sorted {
+				return family, fmt.Errorf("%w: rows out of order", ErrObservation)
+			}
+		}
+	}
+	return family, f.err()
 }
 
 func parseRow(b []byte, r *Row, m *memory) (err error) {

@@ -114,7 +114,7 @@ type scanState struct {
 // Early implements State: failures that are known at once (refused, reset) only
 // grow in number.
 func (s *scanState) Early(p *Pane, r Reporter) {
-	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts, s.d.t.Lateral)/2 {
+	if p.Client.Failed < min(s.d.t.Ports, s.d.t.Hosts, s.d.t.Lateral)/2 || s.hopeless(p) {
 		return
 	}
 	t := &p.scratch().early
@@ -124,6 +124,46 @@ func (s *scanState) Early(p *Pane, r Reporter) {
 	}
 	t.learn(p, true)
 	t.judge(p, r)
+}
+
+// hopeless reports whether nothing can come of a pane that is not over, whatever
+// succeeds in it and in whatever order: most are judged so, without walking.
+func (s *scanState) hopeless(p *Pane) bool {
+	failed := s.failures(p)
+	for i := range p.Open {
+		if p.Open[i].Owned != p.Owned {
+			return false
+		}
+		failed += s.failures(&p.Open[i])
+	}
+	if s.until >= p.Start || s.walk+float64(failed)*s.d.t.up() >= s.bound(p.Owned)-1e-6 {
+		return false
+	}
+	if !s.d.sweep {
+		return failed < s.d.t.Ports
+	}
+	if p.Owned { // see neighbours
+		for i := range s.contacts {
+			failed += one(s.contacts[i].failed && s.contacts[i].ours)
+		}
+	}
+	return failed < min(s.d.t.Hosts, s.d.t.Lateral)
+}
+
+// failures is how many first contacts of a pane have failed, at most.
+func (s *scanState) failures(p *Pane) (n int64) {
+	for _, row := range p.Set(Contact).Rows() {
+		if row.Counts.Failed > 0 && row.Counts.Answered == 0 {
+			_, known := s.find(row.Key)
+			n += one(!known)
+		}
+	}
+	return n
+}
+
+// find returns where a contact is, or would be.
+func (s *scanState) find(k RowKey) (int, bool) {
+	return slices.BinarySearchFunc(s.contacts, k, func(c contact, k RowKey) int { return c.key.Compare(k) })
 }
 
 // Final implements State.
@@ -166,7 +206,7 @@ func (s *scanState) learn(p *Pane, early bool) {
 		if early && failed && row.Counts.Failed == 0 || failed && s.fellBack(p, row.Key) {
 			continue
 		}
-		i, found := slices.BinarySearchFunc(s.contacts, row.Key, func(c contact, k RowKey) int { return c.key.Compare(k) })
+		i, found := s.find(row.Key)
 		if found {
 			continue
 		}

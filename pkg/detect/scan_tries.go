@@ -127,7 +127,7 @@ func (s *scanState) fellBack(p *Pane, k RowKey) bool {
 	if row := p.Set(Contact).find(k); row != nil && row.Counts.Answered > 0 {
 		return true
 	}
-	i, found := slices.BinarySearchFunc(s.contacts, k, func(c contact, k RowKey) int { return c.key.Compare(k) })
+	i, found := s.find(k)
 	return found && !s.contacts[i].failed
 }
 
