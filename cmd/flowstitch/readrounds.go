@@ -30,7 +30,7 @@ const (
 type round struct {
 	parts []part // one for each worker
 	n     int
-	clock flow.Time // at its end
+	clock flow.Time // at its end; 0: as it was
 	done  sync.WaitGroup
 }
 
@@ -68,7 +68,7 @@ func newRound(workers int) *round { return &round{parts: make([]part, workers)} 
 
 // reset empties a round for its next use.
 func (r *round) reset() {
-	r.n = 0
+	r.n, r.clock = 0, 0
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.recs, p.offsets, p.marks, p.text, p.attrs = p.recs[:0], p.offsets[:0], p.marks[:0], p.text[:0], p.attrs[:0]
@@ -128,9 +128,14 @@ func (p *part) keep(s string) string {
 	return unsafe.String(&p.text[from], len(s))
 }
 
-// advance marks that the clock has moved.
+// advance marks that the clock has moved, for the judge too.
 func (r *round) advance(clock flow.Time) {
 	r.clock = clock
+	r.mark(clock)
+}
+
+// mark marks that the clock of the workers has moved.
+func (r *round) mark(clock flow.Time) {
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.marks = append(p.marks, mark{len(p.recs), clock})

@@ -93,13 +93,15 @@ type judge struct {
 	cfg       *session.Config
 	set       *detect.Settings
 	evaluator *detect.Evaluator
+	parser    *detect.Parser
 	findings  map[alert.UID]alert.Alert
 	err       error
 }
 
 func newJudge(cfg *session.Config) *judge {
 	set := detect.DefaultSettings()
-	return &judge{cfg: cfg, set: &set, evaluator: detect.NewEvaluator(&set, detect.Detectors(&set)), findings: map[alert.UID]alert.Alert{}}
+	v := detect.NewEvaluator(&set, detect.Detectors(&set))
+	return &judge{cfg: cfg, set: &set, evaluator: v, parser: v.Parser(), findings: map[alert.UID]alert.Alert{}}
 }
 
 // Alert implements detect.AlertSink.
@@ -108,17 +110,18 @@ func (j *judge) Alert(a *alert.Alert) { j.findings[a.UID] = *a }
 // Full implements detect.AlertSink.
 func (j *judge) Full() bool { return false }
 
-// take folds the observations of a round.
+// take folds the observations of a round and, if the clock has moved with it,
+// judges what that ended.
 func (j *judge) take(r *round) {
 	for i := range r.parts {
 		for b := r.parts[i].seen; len(b) > 0; {
 			n := int(binary.LittleEndian.Uint32(b))
-			var o detect.Observation
-			if err := detect.ParseObservation(b[4:4+n], &o); err != nil {
+			o, err := j.parser.Parse(b[4 : 4+n])
+			if err != nil {
 				j.err = err
 				return
 			}
-			j.evaluator.Fold(&o, j)
+			j.evaluator.Fold(o, j)
 			b = b[4+n:]
 		}
 	}
@@ -166,7 +169,7 @@ type stitcher struct {
 	cur           *round
 	out           *bufio.Writer
 	judge         *judge // nil without detectors
-	lateness      int64
+	cfg           *session.Config
 	clock, newest flow.Time
 	offset        int64
 	rejects       uint64
@@ -223,8 +226,22 @@ func (s *stitcher) send() {
 	s.cur = <-s.free
 }
 
-// end lets everything end, and waits for it.
+// endStep is in what steps of the clock, in seconds, sessions end that the log has
+// left open, where there are detectors.
+const endStep = 30
+
+// end lets everything end, and waits for it. In a short log most sessions are
+// open at its end. What combiners make of them is folded while they make more of
+// it, but judged at the very end: nobody is silent because the log is over.
 func (s *stitcher) end() {
+	if s.judge != nil && s.newest > 0 {
+		last := s.newest.Add(max(s.cfg.IdleTCP, s.cfg.IdleOther) + s.cfg.Active)
+		for clock := s.clock; clock < last && clock > 0; {
+			clock = clock.Add(endStep)
+			s.cur.mark(clock)
+			s.send()
+		}
+	}
 	s.cur.advance(flow.MaxTime)
 	s.send()
 	for _, in := range s.in {
@@ -246,7 +263,7 @@ func (s *stitcher) Record(r *flow.Record) {
 	s.cur.n++
 	if r.End > s.newest {
 		s.newest = r.End
-		if clock := s.newest.Add(-s.lateness); clock >= s.clock.Add(clockStep) {
+		if clock := s.newest.Add(-s.cfg.Retain); clock >= s.clock.Add(clockStep) {
 			s.clock = clock
 			s.cur.advance(clock)
 		}
