@@ -37,9 +37,6 @@ const (
 	opCount
 )
 
-// time reports whether the column is one of seconds since 1970: ten digits.
-func (o op) time() bool { return o == opStart || o == opEnd }
-
 // numMax is the largest value of a number: the size of its place in a record,
 // and 63 bits for counters and times, which travel as signed integers.
 var numMax = [opCount]uint64{
