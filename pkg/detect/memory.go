@@ -14,9 +14,8 @@ import (
 type memory struct {
 	parts  []*Part
 	sets   []*RowSet
-	rows   *Row  // linked by next
+	rows   []*Row
 	fresh  []Row // never used yet
-	waits  int   // how many rows are linked
 	lists  []*details
 	refs   []*evidence
 	blank  []evidence // never used yet
@@ -61,9 +60,9 @@ func (m *memory) row(k RowKey) *Row {
 	if m == nil {
 		return &Row{Key: k}
 	}
-	if r := m.rows; r != nil {
-		m.rows, r.next, r.Key = r.next, nil, k
-		m.waits--
+	if len(m.rows) > 0 {
+		r := pop(&m.rows)
+		*r = Row{Key: k}
 		return r
 	}
 	if len(m.fresh) == 0 {
@@ -132,7 +131,9 @@ func (m *memory) evidence() *evidence {
 	case m == nil:
 		return &evidence{}
 	case len(m.refs) > 0:
-		return pop(&m.refs)
+		x := pop(&m.refs)
+		*x = evidence{}
+		return x
 	case len(m.blank) == 0:
 		m.blank = make([]evidence, rowChunk)
 	}
@@ -146,8 +147,7 @@ func (m *memory) release(x *evidence) {
 	if x.rows--; x.rows > 0 || m == nil || len(m.refs) >= keepRows {
 		return
 	}
-	x.Ref = Ref{}
-	m.refs = append(m.refs, x)
+	m.refs = append(m.refs, x) // emptied when it is used again, see drop
 }
 
 func (m *memory) details() *details {
@@ -166,9 +166,10 @@ func pop[T any](list *[]*T) *T {
 	return x
 }
 
-// drop takes back a row and its lists; nil is none.
+// drop takes back a row and its lists; nil is none. The row is emptied when it is
+// used again, because by now the most of it has left the processor's cache.
 func (m *memory) drop(r *Row) {
-	if m == nil || r == nil || m.waits >= keepRows {
+	if m == nil || r == nil || len(m.rows) >= keepRows {
 		return
 	}
 	if d := r.more; d != nil {
@@ -180,9 +181,8 @@ func (m *memory) drop(r *Row) {
 	if r.ref != nil {
 		m.release(r.ref)
 	}
-	*r = Row{next: m.rows}
-	m.rows = r
-	m.waits++
+	r.more, r.ref = nil, nil
+	m.rows = append(m.rows, r)
 }
 
 // free takes back a part that nothing refers to any more; nil is none.

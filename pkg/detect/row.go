@@ -150,7 +150,6 @@ type Row struct {
 	Counts Counts
 	ref    *evidence // the earliest session; nil: none
 	more   *details  // nil: none
-	next   *Row      // in memory's list
 }
 
 // evidence is a Ref that several rows share.
