@@ -226,21 +226,17 @@ func (s *stitcher) send() {
 	s.cur = <-s.free
 }
 
-// endStep is in what steps of the clock, in seconds, sessions end that the log has
-// left open, where there are detectors.
-const endStep = 30
-
-// end lets everything end, and waits for it. In a short log most sessions are
-// open at its end. What combiners make of them is folded while they make more of
-// it, but judged at the very end: nobody is silent because the log is over.
+// end lets everything end, and waits for it. The clock goes on in its steps, for in
+// a short log most sessions are open at its end, and what comes of them would not
+// fit the memory of a round. What is folded is judged at the very end only: nobody
+// is silent because the log is over.
 func (s *stitcher) end() {
-	if s.judge != nil && s.newest > 0 {
-		last := s.newest.Add(max(s.cfg.IdleTCP, s.cfg.IdleOther) + s.cfg.Active)
-		for clock := s.clock; clock < last && clock > 0; {
-			clock = clock.Add(endStep)
-			s.cur.mark(clock)
-			s.send()
-		}
+	last := s.newest.Add(max(s.cfg.IdleTCP, s.cfg.IdleOther) + s.cfg.Active)
+	step := max(clockStep, int64(last-s.clock)/1000) // of a lateness of days
+	for clock := s.clock; clock < last && clock > 0; {
+		clock = clock.Add(step)
+		s.cur.mark(clock)
+		s.send()
 	}
 	s.cur.advance(flow.MaxTime)
 	s.send()
