@@ -138,6 +138,7 @@ func (s *Set) Read(r *Reader) {
 		return
 	}
 	last := uint64(0)
+	s.values = slices.Grow(s.values, n)
 	for i := range n {
 		v := r.Uint()
 		if m := Mix(v); r.Err() == nil && i > 0 && m <= last {
