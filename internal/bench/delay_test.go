@@ -41,15 +41,22 @@ func TestDelayOfTheDesign(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				r := simulate(t, c.preset)
-				slices.Sort(r.delays)
-				if len(r.delays) < 12 {
-					t.Fatalf("%d probes were told", len(r.delays))
+				delays := r.src.delays()
+				slices.Sort(delays)
+				if len(delays) < 12 {
+					t.Fatalf("%d probes were told", len(delays))
 				}
-				worst := r.delays[len(r.delays)-1]
-				t.Logf("%d probes: median %v, slowest %v; %.0f early observations", len(r.delays), r.delays[len(r.delays)/2], worst,
+				worst := delays[len(delays)-1]
+				t.Logf("%d probes: median %v, slowest %v; %.0f early observations", len(delays), delays[len(delays)/2], worst,
 					pipeline.Metrics(r.tel.Registry, "flowstitch_detect_early_observations_total")[0].GetCounter().GetValue())
+				for _, p := range r.src.results() {
+					parts := []float64{p.Flows, p.Sessions, p.Observations, p.Alert}
+					if least := slices.Min(parts); least < -0.001 || p.Flows+p.Sessions+p.Observations+p.Alert-p.Delay > 1e-6 || p.Sessions+p.Observations == 0 {
+						t.Errorf("the parts %v are not those of %.3f s", parts, p.Delay)
+					}
+				}
 				if worst > c.most {
-					t.Errorf("the slowest probe took %v, more than %v: %v", worst, c.most, r.delays)
+					t.Errorf("the slowest probe took %v, more than %v: %v", worst, c.most, delays)
 				}
 			})
 		})
@@ -85,6 +92,9 @@ func simulate(t *testing.T, preset func(*pipeline.Config)) *run {
 	cfg.Ingest.Files, cfg.Ingest.Stdin = []string{"-"}, src
 	r := &run{o: Options{Shape: shape, Flows: flows, Rate: rate, Pipeline: cfg}, src: src, tel: telemetry.Quiet()}
 	if err := r.drive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.trace(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -28,6 +28,7 @@ type Result struct {
 	Topics []TopicCost      `json:"topics"`
 	Commit map[string]Delay `json:"commit_seconds"`
 	Alert  *Delay           `json:"alert_seconds,omitempty"`
+	Probes []Probe          `json:"probes,omitempty"`
 }
 
 // Header says what ran where.
@@ -211,8 +212,8 @@ func (r *run) result(u *used) *Result {
 	for _, m := range pipeline.Metrics(r.tel.Registry, "flowstitch_stage_commit_seconds") {
 		out.Commit[metricStage(m)] = histogram(m.GetHistogram())
 	}
-	if len(r.delays) > 0 {
-		out.Alert = quantiles(r.delays)
+	if d := r.src.delays(); len(d) > 0 {
+		out.Alert, out.Probes = quantiles(d), r.src.results()
 	}
 	return out
 }
@@ -322,6 +323,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Commit)) {
 		fmt.Fprintf(tw, "%s\t%.3f\t%.3f\n", name, r.Commit[name].P50, r.Commit[name].P99)
 	}
+	writeProbes(tw, r.Probes)
 	return tw.Flush()
 }
 

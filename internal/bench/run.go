@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	u.half, u.whole, u.steadyFlows = r.half, r.whole, r.steadyFlows
 	u.cpu, u.allocs, u.broker = processCPU()-cpu, heapAllocs()-allocs, cpuOf(r.broker)-broker
-	if err := r.store(ctx); err != nil {
+	if err := errors.Join(r.store(ctx), r.trace(ctx)); err != nil {
 		return nil, err
 	}
 	if u.after, err = allocProfile(); err != nil {
@@ -97,7 +97,6 @@ type run struct {
 
 	began, ended time.Time
 	mu           sync.Mutex
-	delays       []time.Duration
 	alerts       int
 	stored       map[string]int64 // bytes on the brokers' disks, by topic
 
@@ -250,9 +249,7 @@ func (r *run) readAlerts(ctx context.Context) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.alerts++
-			if d, ok := r.src.alerted(rec.Value, now); ok {
-				r.delays = append(r.delays, d)
-			}
+			r.src.alerted(rec.Value, now)
 		})
 	}
 	return nil
