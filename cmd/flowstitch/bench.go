@@ -111,6 +111,13 @@ func runBench(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	opts, err := o.Pipeline.Detect.Kafka.Opts()
+	if err != nil {
+		return err
+	}
+	if err := reachable(ctx, opts, brokers); err != nil {
+		return err
+	}
 	o.Progress = func(given int64, rate float64) {
 		if e.terminal {
 			fmt.Fprintf(e.stderr, "\r\x1b[K%s flows given, %s/s", count(float64(given)), count(rate))

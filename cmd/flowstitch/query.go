@@ -359,6 +359,7 @@ type opened struct {
 	env      *env
 	files    *query.Files
 	topics   *query.Topics
+	brokers  []string // of topics
 	progress *progress
 }
 
@@ -377,6 +378,7 @@ func (s *sourceFlags) open(e *env, of string, files []string, from, to flow.Time
 	if err != nil {
 		return nil, err
 	}
+	o.brokers = s.brokers
 	o.topics = &query.Topics{
 		Client: opts, Names: names, Topic: of,
 		From: from, To: to, Slack: s.slack, Progress: o.progress.tell,
@@ -406,7 +408,10 @@ func (s *sourceFlags) client() ([]kgo.Opt, stage.Topics, error) {
 func (o *opened) run(ctx context.Context, sink query.Sink) error {
 	defer o.progress.clear()
 	if o.files == nil {
-		err := o.topics.Run(ctx, sink)
+		err := reachable(ctx, o.topics.Client, o.brokers)
+		if err == nil {
+			err = o.topics.Run(ctx, sink)
+		}
 		o.progress.clear()
 		if o.topics.Damaged > 0 {
 			fmt.Fprintf(o.env.stderr, "%d records could not be read; the first: %s\n", o.topics.Damaged, o.topics.FirstDamage)

@@ -85,15 +85,15 @@ func runTail(ctx context.Context, e *env, args []string) error {
 			start = kgo.NewOffset().AtStart()
 		}
 	}
+	if err := reachable(ctx, opts, t.source.brokers); err != nil {
+		return err
+	}
 	cl, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(names.Name(rest[0])), kgo.ConsumeResetOffset(start),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(500*time.Millisecond))...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	if err := reachable(ctx, cl, t.source.brokers); err != nil {
-		return err
-	}
 	w := &tailer{env: e, flags: &t, of: rest[0], filter: filter, from: from}
 	return w.follow(ctx, cl)
 }
@@ -123,9 +123,14 @@ func (t *tailFlags) compile(of string) (*rule.Filter, error) {
 // reachWithin is how long a broker may take to answer at all.
 const reachWithin = 10 * time.Second
 
-// reachable tells whoever watches that there is nothing to watch: the client
-// itself would try for ever.
-func reachable(ctx context.Context, cl *kgo.Client, brokers []string) error {
+// reachable tells whoever watches, asks or measures that there is nothing there:
+// the client itself would try for ever.
+func reachable(ctx context.Context, opts []kgo.Opt, brokers []string) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil {

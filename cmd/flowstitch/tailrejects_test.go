@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,25 @@ func TestTailRejects(t *testing.T) {
 		status := execute(t.Context(), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &msg}, args)
 		if got := out.String() + msg.String(); status != want.status || !strings.Contains(got, want.out) {
 			t.Errorf("%s: status %d, %q; want %d with %q", want.args, status, got, want.status, want.out)
+		}
+	}
+}
+
+// TestUnreachable: whoever names a broker that is not there is told so, at once.
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"tail alerts", "query -group-by client -from 1h", "bench"} {
+		var msg bytes.Buffer
+		status := execute(t.Context(), &env{stdin: strings.NewReader(""), stdout: &msg, stderr: &msg}, append(strings.Fields(args), "-brokers", free))
+		if status != 1 || !strings.Contains(msg.String(), "there is no Kafka at "+free+"; name the pipeline's with -brokers") {
+			t.Errorf("%s: status %d: %s", args, status, &msg)
 		}
 	}
 }
