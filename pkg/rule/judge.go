@@ -34,9 +34,15 @@ const baselineRetain = 14 * 86400
 // minGroups is how many groups a rule may have in each bucket at least.
 const minGroups = 64
 
-// NewJudge returns an empty judge under detect's settings. It is one of so many
-// buckets, among which the max_groups of each rule are shared out.
+// NewJudge is NewJudgeIn with a pool of its own.
 func NewJudge(set detect.Settings, rules []*Rule, buckets int) *Judge {
+	return NewJudgeIn(detect.NewPool(), set, rules, buckets)
+}
+
+// NewJudgeIn returns an empty judge under detect's settings, with the memory of
+// a pool. It is one of so many buckets, among which the max_groups of each rule
+// are shared out.
+func NewJudgeIn(pool *detect.Pool, set detect.Settings, rules []*Rule, buckets int) *Judge {
 	j := &Judge{pane: set.Pane, rules: slices.SortedFunc(slices.Values(rules), func(a, b *Rule) int { return strings.Compare(a.Spec.ID, b.Spec.ID) })}
 	for _, r := range j.rules {
 		own := set
@@ -47,7 +53,7 @@ func NewJudge(set detect.Settings, rules []*Rule, buckets int) *Judge {
 			own.RetainOwn = max(own.Retain, baselineRetain)
 		}
 		j.upto = append(j.upto, flow.MinTime)
-		j.evals = append(j.evals, detect.NewEvaluator(&own, []detect.Detector{r.Detector(set.Pane)}))
+		j.evals = append(j.evals, pool.Evaluator(&own, []detect.Detector{r.Detector(set.Pane)}))
 	}
 	return j
 }

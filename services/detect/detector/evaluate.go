@@ -70,7 +70,7 @@ func (f *evaluateFold) Route(m *stage.Message) (int, error) {
 func (f *evaluateFold) NewBucket(partition int32, bucket int) stage.Bucket {
 	room := f.room(partition, bucket)
 	v := room.pool.Evaluator(f.set, detect.Detectors(f.set))
-	return &evaluateBucket{fold: f, partition: partition, room: room, v: v, parser: v.Parser(), rules: rule.NewJudge(*f.set, f.rules, evaluateBuckets)}
+	return &evaluateBucket{fold: f, partition: partition, room: room, v: v, parser: v.Parser(), rules: rule.NewJudgeIn(room.pool, *f.set, f.rules, evaluateBuckets)}
 }
 
 // Watermark implements stage.Fold: alerts carry no marks.
