@@ -155,6 +155,7 @@ func newStitcher(e *env, o *readFlags, cfg *session.Config, owners *flowlog.Owne
 		if o.alerts {
 			w.combiner = detect.NewCombiner(s.judge.set)
 			w.combiner.FinalOnly()
+			w.chunks = s.judge.chunks
 		}
 		s.workers = append(s.workers, w)
 	}

@@ -45,7 +45,7 @@ type part struct {
 
 	out   bytes.Buffer // lines
 	lines []line
-	seen  []byte // observations, each with its length before it
+	seen  [][]byte // observations, each with its length before it, in chunks
 }
 
 // mark says that the clock was moved before a record of the part.
@@ -72,6 +72,7 @@ func (r *round) reset() {
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.recs, p.offsets, p.marks, p.text, p.attrs = p.recs[:0], p.offsets[:0], p.marks[:0], p.text[:0], p.attrs[:0]
+		clear(p.seen)
 		p.lines, p.seen = p.lines[:0], p.seen[:0]
 		p.out.Reset()
 	}

@@ -19,6 +19,7 @@ type worker struct {
 	table    *session.Table
 	print    *sessionPrinter
 	combiner *detect.Combiner // nil without detectors
+	chunks   chan []byte      // the judge's
 	events   bool             // print every final event
 	sessions uint64
 	part     *part
@@ -75,13 +76,36 @@ func (w *worker) emit(e *session.Event) {
 	p.lines = append(p.lines, l)
 }
 
+// chunkSize is how many bytes of observations go into a chunk, or few more. A
+// worker sends some megabytes at a time, now and then: chunks that are used again
+// stay small and in the cache, where a buffer for each part would grow to that.
+const chunkSize = 64 << 10
+
+// keepChunks is how many chunks wait to be used again: 8 MiB of them.
+const keepChunks = 128
+
 // Observe implements detect.Sink: observations travel as on their topic.
 func (w *worker) Observe(o *detect.Observation) {
-	b := w.part.seen
+	last := len(w.part.seen) - 1
+	if last < 0 || len(w.part.seen[last]) > chunkSize {
+		w.part.seen = append(w.part.seen, w.chunk())
+		last++
+	}
+	b := w.part.seen[last]
 	from := len(b)
 	b = detect.AppendObservation(append(b, 0, 0, 0, 0), o)
 	binary.LittleEndian.PutUint32(b[from:], uint32(len(b)-from-4))
-	w.part.seen = b
+	w.part.seen[last] = b
+}
+
+// chunk returns an empty chunk, one that the judge is done with if there is any.
+func (w *worker) chunk() []byte {
+	select {
+	case b := <-w.chunks:
+		return b[:0]
+	default:
+		return make([]byte, 0, chunkSize+chunkSize/4)
+	}
 }
 
 // Full implements detect.Sink.
@@ -94,6 +118,7 @@ type judge struct {
 	set       *detect.Settings
 	evaluator *detect.Evaluator
 	parser    *detect.Parser
+	chunks    chan []byte // of observations, to be used again
 	findings  map[alert.UID]alert.Alert
 	err       error
 }
@@ -101,7 +126,7 @@ type judge struct {
 func newJudge(cfg *session.Config) *judge {
 	set := detect.DefaultSettings()
 	v := detect.NewEvaluator(&set, detect.Detectors(&set))
-	return &judge{cfg: cfg, set: &set, evaluator: v, parser: v.Parser(), findings: map[alert.UID]alert.Alert{}}
+	return &judge{cfg: cfg, set: &set, evaluator: v, parser: v.Parser(), chunks: make(chan []byte, keepChunks), findings: map[alert.UID]alert.Alert{}}
 }
 
 // Alert implements detect.AlertSink.
@@ -114,19 +139,30 @@ func (j *judge) Full() bool { return false }
 // judges what that ended.
 func (j *judge) take(r *round) {
 	for i := range r.parts {
-		for b := r.parts[i].seen; len(b) > 0; {
-			n := int(binary.LittleEndian.Uint32(b))
-			o, err := j.parser.Parse(b[4 : 4+n])
-			if err != nil {
-				j.err = err
+		for _, b := range r.parts[i].seen {
+			if j.fold(b); j.err != nil {
 				return
 			}
-			j.evaluator.Fold(o, j)
-			b = b[4+n:]
+			select {
+			case j.chunks <- b:
+			default:
+			}
 		}
 	}
 	if r.clock > 0 {
 		j.evaluator.Advance(j.set.Watermark(detectClock(r.clock, j.cfg)), j)
+	}
+}
+
+// fold folds a chunk of observations.
+func (j *judge) fold(b []byte) {
+	for len(b) > 0 && j.err == nil {
+		n := int(binary.LittleEndian.Uint32(b))
+		var o *detect.Observation
+		if o, j.err = j.parser.Parse(b[4 : 4+n]); j.err == nil {
+			j.evaluator.Fold(o, j)
+		}
+		b = b[4+n:]
 	}
 }
 
