@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/flowstitch/flowstitch/internal/race"
 )
 
 // resident returns the process's memory and how much of it is in huge pages, in
@@ -54,7 +56,7 @@ func TestForHeap(t *testing.T) {
 	if huge < 16<<10 {
 		t.Skipf("of %d KiB only %d are in huge pages: the machine's memory may be in pieces", all, huge)
 	}
-	if len(chunks) == 0 || all-asked > 160<<10 {
+	if len(chunks) == 0 || !race.Enabled && all-asked > 160<<10 { // the race detector keeps shadows of all memory
 		t.Errorf("64 MiB took %d KiB", all-asked)
 	}
 }
