@@ -55,8 +55,10 @@ type Header struct {
 // Total is the whole process, the embedded broker and the generator included; a
 // broker of its own is beside it.
 type Total struct {
-	Flows           int64   `json:"flows"`
-	InputBytes      int64   `json:"input_bytes"`
+	Flows        int64   `json:"flows"`
+	InputBytes   int64   `json:"input_bytes"`
+	StartSeconds float64 `json:"start_seconds"` // until ingest read its first line: topics, groups, ledgers
+	// Seconds are from there until the last flow had been judged.
 	Seconds         float64 `json:"seconds"`
 	FlowsPerSecond  float64 `json:"flows_per_second"`
 	FlowsPerCore    float64 `json:"flows_per_second_per_core"`
@@ -179,7 +181,7 @@ func (r *run) result(u *used) *Result {
 	out := &Result{
 		Header: r.header(),
 		Total: Total{
-			Flows: given, InputBytes: bytes, Seconds: seconds, FlowsPerSecond: float64(given) / seconds,
+			Flows: given, InputBytes: bytes, StartSeconds: first.Sub(r.began).Seconds(), Seconds: seconds, FlowsPerSecond: float64(given) / seconds,
 			FlowsPerCore: float64(given) / u.cpu, CPUPerMillion: u.cpu / millions,
 			AllocPerFlow: u.allocs / float64(given), PeakMemory: peakMemory("self"), Alerts: r.alerts,
 			Sessions: r.sessions, TableBytes: r.tables,
@@ -286,7 +288,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	fmt.Fprintf(w, "%s, flowstitch %s%s, %s, broker %s\n", h.Go, h.Version, map[bool]string{true: " with PGO"}[h.PGO], h.Client, h.Broker)
 	fmt.Fprintf(w, "%d partitions, %d slots, preset %s, commit every %s; %+v\n\n", h.Partitions, h.Slots, h.Preset, h.CommitInterval, h.Shape)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "flows\t%d in %.1f s\n", t.Flows, t.Seconds)
+	fmt.Fprintf(tw, "flows\t%d in %.1f s, after %.1f s to start\n", t.Flows, t.Seconds, t.StartSeconds)
 	fmt.Fprintf(tw, "rate\t%.0f flows/s, %.0f flows/s a core used\n", t.FlowsPerSecond, t.FlowsPerCore)
 	fmt.Fprintf(tw, "CPU\t%.2f s per million flows\n", t.CPUPerMillion)
 	if b := t.Broker; b != nil {

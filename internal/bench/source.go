@@ -62,12 +62,13 @@ func (s *source) run(ctx context.Context) {
 	defer close(s.chunks)
 	var r flow.Record
 	format := flowlog.V2()
-	if s.rate > 0 { // a rate is one that is taken, from the start
-		select {
-		case <-s.asked:
-		case <-ctx.Done():
-			return
-		}
+	// The clock starts when ingest reads: a rate is one that is taken, from the
+	// start, and how long a broker waits for a group's first members (3 s by
+	// default) is no cost of a flow.
+	select {
+	case <-s.asked:
+	case <-ctx.Done():
+		return
 	}
 	begin := time.Now()
 	s.mu.Lock()
