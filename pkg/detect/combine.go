@@ -32,6 +32,7 @@ type Combiner struct {
 	mem    memory
 	obs    Observation // the one being sent
 	view   view        // of the event being folded
+	facts  int         // held for final sums
 	places places      // what points encode to: no state
 	ready  []accKey    // have passed the early weight, in the order in which they did
 	due    []*acc      // of panes that have passed, or did
@@ -98,7 +99,7 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		e, v.reversed = reverse(e), true
 		v.clientOurs, v.serverOurs = v.serverOurs, v.clientOurs
 	}
-	v.Event, v.ref = e, refOf(e, partition, offset)
+	v.Event = e
 	start := e.DeltaFirst
 	if start == 0 {
 		start = e.First
@@ -107,60 +108,66 @@ func (c *Combiner) Fold(e *session.Event, partition int32, offset int64, out Sin
 		v.pane = c.clock.Floor(c.set.Pane)
 		c.stats.Late++
 	}
-	for _, final := range [...]bool{false, true} {
-		if final && !e.Kind.Final() || !final && c.finals {
-			continue
-		}
-		v.final = final
-		v.c = countsOf(e, final, v.clientOurs)
-		c.contribute(v)
-	}
+	c.contribute(v, partition, offset)
 	v.done(&c.mem)
+	if c.facts > factsEach*c.set.CombineEntities {
+		c.settle()
+	}
 	if c.panes.n > c.set.CombineEntities {
 		c.relieve(out)
 	}
 }
 
-// contribute adds one view of an event to everything that it is about.
-func (c *Combiner) contribute(v *view) {
+// contribute adds an event to everything that it is about, in each view.
+func (c *Combiner) contribute(v *view, partition int32, offset int64) {
+	v.begin()
+	var b *acc
 	a := c.acc(v.pane, Host(v.Key.Scope, v.Client.Addr))
-	w := v.weight()
-	switch {
-	case v.final:
-		v.addClient(a.part(true, &c.mem))
-	case c.jot(a, v, w):
-		a.weight += w
-	default:
-		v.addClient(c.early(a))
-		c.weigh(a, accKey{v.pane, Host(v.Key.Scope, v.Client.Addr)}, w)
-	}
 	if v.serverOurs || !v.clientOurs {
-		k := accKey{v.pane, Host(v.Key.Scope, v.Server.Addr)}
-		b := c.acc(k.pane, k.entity)
-		v.addServer(c.part(b, v.final))
-		if !v.final {
-			c.weigh(b, k, w)
+		b = c.acc(v.pane, Host(v.Key.Scope, v.Server.Addr))
+	}
+	if !c.finals {
+		v.look(false, partition, offset, &c.mem)
+		c.addEarly(v, a, b)
+		c.tap(v)
+	}
+	if v.Kind.Final() {
+		v.look(true, partition, offset, &c.mem)
+		c.addFinal(v, a, b)
+		c.tap(v)
+	}
+}
+
+// addEarly adds the early view of an event to its client and its server.
+func (c *Combiner) addEarly(v *view, client, server *acc) {
+	w := v.weight()
+	if f := &v.fact; c.jot(client, f, w) {
+		client.weight += w
+	} else {
+		p := c.early(client)
+		f.addClient(p)
+		if f.has(isOver) && f.has(isSilent) && f.has(ownClient) {
+			f.addUnasked(p, v.InDelta.RejectPackets, v.InDelta.RejectBytes)
 		}
+		c.weigh(client, w)
 	}
-	for _, t := range c.taps {
-		t.Tap(v.Event, func(e Entity, k RowKey) {
-			p := c.acc(v.pane, e)
-			part := c.part(p, v.final)
-			part.Client.Add(&v.c)
-			part.isAt(v.placeOf(true))
-			v.add(part, Custom, k)
-			if !v.final {
-				c.weigh(p, accKey{v.pane, e}, w)
-			}
-		})
+	if server != nil {
+		v.fact.addServer(c.early(server))
+		c.weigh(server, w)
 	}
-	if !v.final {
-		return
+}
+
+// addFinal puts the final view of an event on the lists of its client, its
+// server and its service, and adds it to its points.
+func (c *Combiner) addFinal(v *view, client, server *acc) {
+	f := c.mem.fact(&v.fact)
+	c.facts++
+	c.keep(client, f, asClient)
+	if server != nil {
+		c.keep(server, f, asServer)
 	}
 	if v.serverOurs && outcomeOf(v.Event) == session.OutcomeAnswered && v.Server.Port != 0 && v.Server.Port < ephemeralFrom {
-		p := c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)).part(true, &c.mem)
-		p.Server.Add(&v.c)
-		v.sum(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}) // nobody asks for its evidence
+		c.keep(c.acc(v.pane, Service(v.Key.Scope, v.Key.Protocol, v.Server.Port)), f, asService)
 	}
 	for i := range v.Points {
 		p := c.acc(v.pane, Entity{Kind: KindPoint, Name: v.Points[i].ID})
@@ -168,13 +175,29 @@ func (c *Combiner) contribute(v *view) {
 	}
 }
 
+// tap adds a view of an event to what users' rules group it by.
+func (c *Combiner) tap(v *view) {
+	for _, t := range c.taps {
+		t.Tap(v.Event, func(e Entity, k RowKey) {
+			a, final := c.acc(v.pane, e), v.fact.has(isFinal)
+			p := a.part(final, &c.mem)
+			p.Client.Add(&v.c)
+			p.isAt(v.clientAt)
+			v.fact.add(p, Custom, k, &v.c)
+			if !final {
+				c.weigh(a, v.weight())
+			}
+		})
+	}
+}
+
 // weight is what an event adds to the urgency of its entities' early sums.
 func (v *view) weight() int64 {
 	w := max(v.c.BytesOut+v.c.BytesIn, 0) >> 20
-	if !v.opened() {
+	switch {
+	case !v.opened():
 		return w
-	}
-	if v.set.isLogin(v.Key.Protocol, v.Server.Port) {
+	case v.fact.has(isLogin):
 		return w + earlyWeight
 	}
 	return w + 1
@@ -195,10 +218,10 @@ func (c *Combiner) foldGap(e *session.Event) {
 
 func (c *Combiner) acc(pane flow.Time, e Entity) *acc { return c.panes.acc(pane, &e) }
 
-func (c *Combiner) weigh(a *acc, k accKey, w int64) {
+func (c *Combiner) weigh(a *acc, w int64) {
 	if a.weight += w; a.weight >= earlyWeight && !a.queued {
 		a.queued = true
-		c.ready = append(c.ready, k)
+		c.ready = append(c.ready, a.key)
 	}
 }
 
@@ -259,8 +282,8 @@ func (c *Combiner) take(end flow.Time) {
 
 // send sends a final sum and forgets it.
 func (c *Combiner) send(a *acc, out Sink) {
-	if a.final != nil && !a.final.empty() {
-		c.obs = Observation{Entity: a.key.entity, Pane: a.key.pane, Final: a.final}
+	if p := c.final(a); p != nil && !p.empty() {
+		c.obs = Observation{Entity: a.key.entity, Pane: a.key.pane, Final: p}
 		out.Observe(&c.obs)
 		c.stats.Observations++
 	}
@@ -272,51 +295,9 @@ func (c *Combiner) send(a *acc, out Sink) {
 func (c *Combiner) forget(a *acc) {
 	c.mem.free(a.early)
 	c.mem.free(a.final)
-	c.mem.freeNotes(a.light)
+	c.mem.freeFacts(a.light, asClient)
+	c.freeFacts(a)
 	a.early, a.final, a.light = nil, nil, nil
-}
-
-// shed forgets, of the given sums, those of clients that a flood consists of:
-// not ours, few sessions, and all of them to addresses that more clients than
-// FloodClients asked for in that pane. The address itself keeps a sample and a
-// sketch of them.
-func (c *Combiner) shed(all []*acc) {
-	flooded := map[accKey]bool{}
-	for _, a := range all {
-		if p := a.final; p != nil && a.key.entity.Kind == KindHost && p.CallersCount() > int64(c.set.FloodClients) {
-			flooded[a.key] = true
-		}
-	}
-	if len(flooded) == 0 {
-		return
-	}
-	for _, a := range all {
-		if c.floodClient(a, flooded) {
-			c.forget(a)
-			c.stats.Shed++
-		}
-	}
-}
-
-// floodSessions is below how many sessions in a pane a client of a flooded
-// address is one of many: fewer than two retries of one probe.
-const floodSessions = 8
-
-func (c *Combiner) floodClient(a *acc, flooded map[accKey]bool) bool {
-	p, k := a.final, &a.key
-	if k.entity.Kind != KindHost || p == nil || p.Owned || p.Client.Sessions >= floodSessions || p.Server.Sessions > 0 {
-		return false
-	}
-	rows := p.Set(Contact)
-	if rows.Len() == 0 {
-		return false
-	}
-	for _, r := range rows.rows {
-		if !flooded[accKey{k.pane, Host(k.entity.Scope, r.Key.Peer)}] {
-			return false
-		}
-	}
-	return true
 }
 
 // relieve sends all final sums before their time, because the bound on entities

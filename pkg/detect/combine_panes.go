@@ -11,9 +11,11 @@ import (
 type acc struct {
 	key          accKey
 	early, final *Part
-	light        *note // what early would hold, while it weighs little; early is nil then
-	weight       int64 // of what early, or light, holds
-	sent         int64 // wall time of the last early observation
+	light        *fact            // what early would hold, while it weighs little; early is nil then
+	facts        [factRoles]*fact // what final does not hold yet
+	n            int32            // how many these are
+	weight       int64            // of what early, or light, holds
+	sent         int64            // wall time of the last early observation
 	queued       bool
 }
 

@@ -18,14 +18,23 @@ func (c *Combiner) AppendSnapshot(b []byte) []byte {
 	b = window.AppendUint(b, uint64(len(all)))
 	var buf []byte
 	for _, a := range all {
-		early := a.early
+		early, final := a.early, a.final
 		if a.light != nil {
 			early = c.mem.part()
-			a.light.all(early)
+			a.light.addClients(early)
 		}
-		buf = AppendObservation(buf[:0], &Observation{Entity: a.key.entity, Pane: a.key.pane, Early: early, Final: a.final})
-		if a.light != nil {
+		if final == nil && a.n > 0 { // facts go on to be facts
+			final = c.mem.part()
+			a.fill(final)
+		} else {
+			final = c.final(a)
+		}
+		buf = AppendObservation(buf[:0], &Observation{Entity: a.key.entity, Pane: a.key.pane, Early: early, Final: final})
+		if early != a.early {
 			c.mem.free(early)
+		}
+		if final != a.final {
+			c.mem.free(final)
 		}
 		b = window.AppendString(b, buf)
 		b = window.AppendInt(window.AppendInt(b, a.weight), a.sent)

@@ -213,14 +213,45 @@ func refOf(e *session.Event, partition int32, offset int64) Ref {
 type view struct {
 	*session.Event
 	set                    *Settings
-	final                  bool
 	c                      Counts
-	ref                    Ref
-	shared                 *evidence // ref where rows share it; nil: none does yet
+	fact                   fact      // the event in this view
+	evidence               *evidence // the event as evidence, one for all of its rows; nil: it opens no session
 	pane                   flow.Time
 	clientOurs, serverOurs bool
-	reversed               bool // the roles of Points are the other way round
+	reversed               bool   // the roles of Points are the other way round
+	is                     traits // in both views
 	places                 places
+	clientAt, serverAt     *placed
+}
+
+// begin sets v up for an event.
+func (v *view) begin() {
+	v.clientAt, v.serverAt = v.placeOf(true), v.placeOf(false)
+	v.mark(ownClient, v.clientOurs)
+	v.mark(ownServer, v.serverOurs)
+	v.mark(isLogin, v.set.isLogin(v.Key.Protocol, v.Server.Port))
+	v.mark(isOver, isLeftover(v.Event))
+	v.mark(isSilent, v.Out.Packets+v.Out.RejectPackets <= 0)
+}
+
+func (v *view) mark(t traits, yes bool) {
+	if yes {
+		v.is |= t
+	}
+}
+
+// look takes one view of the event. Evidence is made by the first that opens the
+// session, and held until done, because a row may be dropped at once.
+func (v *view) look(final bool, partition int32, offset int64, m *memory) {
+	v.c = countsOf(v.Event, final, v.clientOurs)
+	if v.opened() && v.evidence == nil {
+		v.evidence = m.evidence()
+		v.evidence.Ref, v.evidence.rows = refOf(v.Event, partition, offset), 1
+	}
+	v.become(&v.fact)
+	if final {
+		v.fact.is |= isFinal
+	}
 }
 
 // opened reports whether the view counts a session with this event.
@@ -229,90 +260,10 @@ func (v *view) opened() bool { return v.c.Sessions > 0 }
 // hashAddr hashes an address for distinct counts.
 func hashAddr(a flow.Addr) uint64 { return xxhash.Sum64(a[:]) }
 
-// sum adds the event to a row's sums.
-func (v *view) sum(p *Part, f Family, k RowKey) *Row {
-	r := p.rows(f).Row(k)
-	if r == nil {
-		return nil
-	}
-	r.Counts.Add(&v.c)
-	r.Ours = r.Ours || f == Caller && v.clientOurs || (f == Contact || f == Login) && v.serverOurs
-	return r
-}
-
-// add adds the event to a row, as its evidence too if it is the earliest.
-func (v *view) add(p *Part, f Family, k RowKey) *Row {
-	r := v.sum(p, f, k)
-	if r == nil {
-		return nil
-	}
-	if v.opened() && (r.ref == nil || v.ref.before(&r.ref.Ref)) {
-		v.refer(r, p.mem)
-	}
-	return r
-}
-
-// refer makes the event the evidence of a row.
-func (v *view) refer(r *Row, m *memory) { r.refer(v.evidence(m), m) }
-
-// evidence is the event as evidence, one for all of its rows. The view holds it
-// too, until done, because a row may be dropped at once.
-func (v *view) evidence(m *memory) *evidence {
-	if v.shared == nil {
-		v.shared = m.evidence()
-		v.shared.Ref, v.shared.rows = v.ref, 1
-	}
-	return v.shared
-}
-
 // done ends the view of an event.
 func (v *view) done(m *memory) {
-	if v.shared != nil {
-		m.release(v.shared)
-		v.shared = nil
-	}
-}
-
-// addClient adds the event to its client.
-func (v *view) addClient(p *Part) {
-	p.Owned = p.Owned || v.clientOurs
-	p.Client.Add(&v.c)
-	p.isAt(v.placeOf(true))
-	if isLeftover(v.Event) {
-		v.addUnasked(p)
-		return // it never asked
-	}
-	k := RowKey{Peer: v.Server.Addr, Port: v.Server.Port, Protocol: v.Key.Protocol}
-	v.add(p, Contact, k)
-	if v.set.isLogin(k.Protocol, k.Port) {
-		if r := v.add(p, Login, k); r != nil && v.opened() {
-			d := r.details(p.mem)
-			d.sizes.Add(v.Out.Packets+v.Out.RejectPackets, 1)
-			if v.c.Answered > 0 {
-				d.addBeat(Beat{Start: v.First})
-			}
-		}
-	}
-	if v.clientOurs && !v.serverOurs {
-		if r := v.add(p, Pair, k); r != nil && v.opened() && v.final {
-			r.details(p.mem).addBeat(Beat{v.First, v.Out.Bytes + v.Out.RejectBytes})
-		}
-	}
-}
-
-// addServer adds the event to its server.
-func (v *view) addServer(p *Part) {
-	p.Owned = p.Owned || v.serverOurs
-	p.Server.Add(&v.c)
-	p.isAt(v.placeOf(false))
-	p.addCaller(hashAddr(v.Client.Addr))
-	if !v.final || isLeftover(v.Event) {
-		return
-	}
-	if r := v.add(p, Caller, RowKey{Peer: v.Client.Addr, Protocol: v.Key.Protocol}); r != nil && v.opened() {
-		r.details(p.mem).addToSet(uint64(v.Server.Port)<<8 | uint64(v.Key.Protocol))
-	}
-	if r := v.add(p, Served, RowKey{Port: v.Server.Port, Protocol: v.Key.Protocol}); r != nil && v.opened() {
-		r.details(p.mem).addToSet(hashAddr(v.Client.Addr))
+	if v.evidence != nil {
+		m.release(v.evidence)
+		v.evidence = nil
 	}
 }

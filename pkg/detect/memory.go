@@ -12,18 +12,19 @@ import (
 // a pane is over: in steady state a combiner or evaluator allocates nothing. A
 // nil memory allocates, and the garbage collector takes back.
 type memory struct {
-	parts  []*Part
-	sets   []*RowSet
-	rows   []*Row
-	fresh  []Row // never used yet
-	lists  []*details
-	refs   []*evidence
-	blank  []evidence // never used yet
-	notes  []*note
-	reader window.Reader         // of what is nested in an observation
-	where  map[string][]byte     // places that parts share
-	index  []rowIndex            // large ones
-	slots  [slotClasses][][]*Row // by the binary logarithm of their capacity
+	parts      []*Part
+	sets       []*RowSet
+	rows       []*Row
+	fresh      []Row // never used yet
+	lists      []*details
+	refs       []*evidence
+	blank      []evidence // never used yet
+	facts      []*fact
+	blankFacts []fact                // never used yet
+	reader     window.Reader         // of what is nested in an observation
+	where      map[string][]byte     // places that parts share
+	index      []rowIndex            // large ones
+	slots      [slotClasses][][]*Row // by the binary logarithm of their capacity
 }
 
 // rowChunk is how many rows are allocated at a time, about 10 kB, and how many
@@ -92,27 +93,44 @@ func (m *memory) place(s []byte) []byte {
 	return p
 }
 
-// note returns an empty note.
-func (m *memory) note() *note {
-	if len(m.notes) == 0 {
-		return &note{}
+// fact returns a copy of f that is in no list.
+func (m *memory) fact(f *fact) *fact {
+	var x *fact
+	switch {
+	case len(m.facts) > 0:
+		x = pop(&m.facts)
+	default:
+		if len(m.blankFacts) == 0 {
+			m.blankFacts = make([]fact, rowChunk)
+		}
+		x = &m.blankFacts[0]
+		m.blankFacts = m.blankFacts[1:]
 	}
-	return pop(&m.notes)
+	*x = *f
+	if x.ref != nil {
+		x.ref.rows++
+	}
+	return x
 }
 
-// freeNotes takes back a list of notes.
-func (m *memory) freeNotes(n *note) {
-	for n != nil {
-		next := n.next
-		if n.ref != nil {
-			m.release(n.ref)
+// freeFacts takes a list of facts back, of which no other list has some, and
+// returns how many those are.
+func (m *memory) freeFacts(f *fact, role int) (n int) {
+	for f != nil {
+		next := f.next[role]
+		if f.lists--; f.lists == 0 {
+			n++
+			if f.ref != nil {
+				m.release(f.ref)
+			}
+			f.ref, f.next = nil, [factRoles]*fact{}
+			if len(m.facts) < keepRows {
+				m.facts = append(m.facts, f)
+			}
 		}
-		*n = note{}
-		if len(m.notes) < keepParts {
-			m.notes = append(m.notes, n)
-		}
-		n = next
+		f = next
 	}
+	return n
 }
 
 // read returns a reader of b, the same each time: it is to be closed before the

@@ -68,7 +68,7 @@ func (p *Part) merge(o *Part) {
 	p.Client.Add(&o.Client)
 	p.Server.Add(&o.Server)
 	p.Skipped += o.Skipped
-	p.isAt(o.place)
+	p.placeAt(o.place)
 	if o.hasSet {
 		if !p.hasSet {
 			p.hasSet = true

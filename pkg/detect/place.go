@@ -36,12 +36,13 @@ type placed struct {
 // maxPlaces bounds what is remembered; then it begins anew.
 const maxPlaces = 4096
 
-// of returns the place of a point. The result is not to be changed.
-func (m places) of(p *session.Point) []byte {
+// of returns the place of a point. The result is not to be changed, and is good
+// for as long as something refers to it.
+func (m places) of(p *session.Point) *placed {
 	x := m[p.ID]
 	if x != nil && x.point.AccountID == p.AccountID && x.point.VPCID == p.VPCID && x.point.SubnetID == p.SubnetID &&
 		x.point.InstanceID == p.InstanceID && x.point.Region == p.Region && slices.Equal(x.point.Tags, p.Tags) {
-		return x.raw
+		return x
 	}
 	if len(m) >= maxPlaces {
 		clear(m)
@@ -55,7 +56,7 @@ func (m places) of(p *session.Point) []byte {
 	}
 	x.raw = appendPlace(nil, &x.point)
 	m[x.point.ID] = x
-	return x.raw
+	return x
 }
 
 func appendPlace(b []byte, p *session.Point) []byte {
@@ -114,7 +115,13 @@ func contextOf(b []byte) (c alert.Context) {
 // isAt notes that a part's sessions were seen at a place, which must never
 // change: a copy for each part was a tenth of what combine allocated. Of several the
 // smallest by its bytes is kept, so that the order does not matter.
-func (p *Part) isAt(place []byte) {
+func (p *Part) isAt(x *placed) {
+	if x != nil {
+		p.placeAt(x.raw)
+	}
+}
+
+func (p *Part) placeAt(place []byte) {
 	if len(place) > 0 && (len(p.place) == 0 || bytes.Compare(place, p.place) < 0) {
 		p.place = place
 	}
@@ -122,7 +129,7 @@ func (p *Part) isAt(place []byte) {
 
 // placeOf returns the place of the end that is ours and belongs to an entity:
 // its own, or, of a stranger, that of the host of ours at the other end.
-func (v *view) placeOf(client bool) []byte {
+func (v *view) placeOf(client bool) *placed {
 	near := client
 	if client && !v.clientOurs || !client && !v.serverOurs {
 		near = !client
