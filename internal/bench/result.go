@@ -57,7 +57,7 @@ type Header struct {
 type Total struct {
 	Flows        int64   `json:"flows"`
 	InputBytes   int64   `json:"input_bytes"`
-	StartSeconds float64 `json:"start_seconds"` // until ingest read its first line: topics, groups, ledgers
+	StartSeconds float64 `json:"start_seconds"` // until each stage had its slots: topics, groups, ledgers
 	// Seconds are from there until the last flow had been judged.
 	Seconds         float64 `json:"seconds"`
 	FlowsPerSecond  float64 `json:"flows_per_second"`

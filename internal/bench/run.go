@@ -140,11 +140,15 @@ func labelled(g *errgroup.Group, ctx context.Context, name string, f func(contex
 func (r *run) watch(ctx context.Context) error {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	for n := 0; ; n++ {
+	for n, ready := 0, false; ; n++ {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
+		}
+		if !ready && pipeline.Ready(r.tel.Registry, r.o.Pipeline.Detect.Pipeline.Slots) {
+			ready = true
+			close(r.src.ready)
 		}
 		if n%10 == 0 {
 			r.sample()

@@ -22,8 +22,7 @@ type source struct {
 	free   chan []byte
 	cur    []byte
 	rest   []byte
-	asked  chan struct{} // closed when ingest reads for the first time
-	once   sync.Once
+	ready  chan struct{} // closed when the services wait for records
 
 	mu     sync.Mutex
 	given  int64
@@ -53,7 +52,7 @@ func newSource(shape gen.Shape, total int64, rate float64) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{load: load, total: total, rate: rate, chunks: make(chan []byte, 8), free: make(chan []byte, 16), asked: make(chan struct{})}
+	s := &source{load: load, total: total, rate: rate, chunks: make(chan []byte, 8), free: make(chan []byte, 16), ready: make(chan struct{})}
 	return s, nil
 }
 
@@ -62,11 +61,10 @@ func (s *source) run(ctx context.Context) {
 	defer close(s.chunks)
 	var r flow.Record
 	format := flowlog.V2()
-	// The clock starts when ingest reads: a rate is one that is taken, from the
-	// start, and how long a broker waits for a group's first members (3 s by
-	// default) is no cost of a flow.
+	// A rate is one that is taken, from the start, and how long a broker waits for
+	// a group's first members (3 s by default) is no cost of a flow.
 	select {
-	case <-s.asked:
+	case <-s.ready:
 	case <-ctx.Done():
 		return
 	}
@@ -165,7 +163,6 @@ func (s *source) probe(b []byte, format *flowlog.Format) ([]byte, *probe) {
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
-	s.once.Do(func() { close(s.asked) })
 	if len(s.rest) == 0 {
 		if s.cur != nil {
 			select {

@@ -66,6 +66,18 @@ func Run(ctx context.Context, cfg Config, tel *telemetry.Telemetry) error {
 // be told apart in a CPU profile.
 const StageLabel = stage.ProfileLabel
 
+// Ready reports whether sessionize, combine and evaluate each own all their slots,
+// so that what ingest is given from now on waits for nobody's beginning.
+func Ready(reg prometheus.Gatherer, slots int) bool {
+	n := 0
+	for _, m := range Metrics(reg, "flowstitch_stage_slots") {
+		if Label(m, "service") != "ingest" && m.GetGauge().GetValue() >= float64(slots) {
+			n++
+		}
+	}
+	return n == 3
+}
+
 // Finished reports whether everything that finite sources had to give has been
 // judged: the clock of every partition of the last stage stands at the end of time.
 func Finished(reg prometheus.Gatherer, partitions int) bool {
