@@ -98,6 +98,7 @@ func runBench(ctx context.Context, e *env, args []string) error {
 	if b.compare {
 		return compareBench(e, files[0], files[1])
 	}
+	defer service.RelaxCollector()() // as the services themselves
 	brokers, about := []string(b.brokers), "Kafka at "+b.brokers.String()
 	if len(brokers) == 0 {
 		cluster, err := startBroker("")

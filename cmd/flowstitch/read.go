@@ -6,14 +6,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/flowstitch/flowstitch/internal/hugepages"
 	"github.com/flowstitch/flowstitch/pkg/detect"
 	"github.com/flowstitch/flowstitch/pkg/flowlog"
+	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/session"
 )
 
@@ -82,12 +81,6 @@ func (o *readFlags) config() (session.Config, flowlog.OwnersConfig, error) {
 // million sessions at a time. More works as well, in small pages.
 const hugeHeap = 1 << 29
 
-// gcPercent is how much read lets the heap grow between two collections, in
-// percent of what lives, unless GOGC says it: twice of Go's default. A collection
-// also gives the memory above its goal back, to be faulted in again soon; both
-// took 8 % of the time, for half as much memory again at most.
-const gcPercent = 200
-
 func runRead(ctx context.Context, e *env, args []string) error {
 	fs := newFlags(e, readCommand())
 	var o readFlags
@@ -111,9 +104,7 @@ func runRead(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
-	if os.Getenv("GOGC") == "" {
-		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
-	}
+	defer service.RelaxCollector()()
 	hugepages.ForHeap(hugeHeap)
 	s := newStitcher(e, &o, &cfg, owners, runtime.GOMAXPROCS(0))
 	s.start()

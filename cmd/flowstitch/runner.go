@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/flowstitch/flowstitch/internal/pipeline"
+	"github.com/flowstitch/flowstitch/pkg/service"
 	"github.com/flowstitch/flowstitch/pkg/stage"
 	"github.com/flowstitch/flowstitch/pkg/telemetry"
 	"github.com/flowstitch/flowstitch/pkg/wire"
@@ -46,6 +47,7 @@ const lookEvery = 200 * time.Millisecond
 // run works until everything has been judged, or ctx ends, and prints the
 // summary of what was seen until then.
 func (r *runner) run(ctx context.Context) error {
+	defer service.RelaxCollector()()
 	services, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended := make(chan error, 1)

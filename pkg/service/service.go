@@ -14,8 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -125,6 +123,7 @@ func serve(name string, shown telemetry.Config, run func(context.Context, *telem
 	if err := limitMemory(os.Getenv(MemoryLimitEnv)); err != nil {
 		return err
 	}
+	defer RelaxCollector()()
 	// The port outlives the service, so that its last state can be read.
 	httpCtx, closeHTTP := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeHTTP()
@@ -160,21 +159,3 @@ func serve(name string, shown telemetry.Config, run func(context.Context, *telem
 // flushWithin is how long the last traces may take to be sent; nothing else
 // waits for a collector.
 const flushWithin = 3 * time.Second
-
-// MemoryLimitEnv names the environment variable with the container's memory
-// limit in bytes, filled by the downward API.
-const MemoryLimitEnv = "FLOWSTITCH_MEMORY_LIMIT"
-
-// limitMemory hands 90 % of the container's limit to the Go runtime, so that
-// the collector works harder before the kernel kills. GOMEMLIMIT wins.
-func limitMemory(limit string) error {
-	if limit == "" || os.Getenv("GOMEMLIMIT") != "" {
-		return nil
-	}
-	n, err := strconv.ParseInt(limit, 10, 64)
-	if err != nil || n <= 0 {
-		return fmt.Errorf("%s: %q is not a number of bytes", MemoryLimitEnv, limit)
-	}
-	debug.SetMemoryLimit(n / 10 * 9)
-	return nil
-}

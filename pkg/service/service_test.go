@@ -95,3 +95,25 @@ func TestMemoryLimit(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestRelaxCollector(t *testing.T) {
+	percent := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	before := percent()
+	t.Setenv("GOGC", "")
+	undo := RelaxCollector()
+	if got := percent(); got != gcPercent {
+		t.Errorf("the heap may grow by %d percent, want %d", got, gcPercent)
+	}
+	if undo(); percent() != before {
+		t.Errorf("%d percent afterwards, %d before", percent(), before)
+	}
+	t.Setenv("GOGC", "100")
+	defer RelaxCollector()()
+	if got := percent(); got != before {
+		t.Errorf("%d percent, although GOGC is set", got)
+	}
+}
