@@ -37,7 +37,7 @@ func (st *Stage) readOpts() []kgo.Opt {
 	return append(st.opts(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(int32(st.cfg.FetchBytes)),
-		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.FetchMaxPartitionBytes(int32(min(st.cfg.FetchBytes, 1<<20))),
 		kgo.MaxConcurrentFetches(1),
 		kgo.FetchMaxWait(500*time.Millisecond),
 		// A position that the log no longer holds must be seen, not skipped.

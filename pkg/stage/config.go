@@ -101,7 +101,7 @@ func (c *Config) Validate() error {
 	check(c.Layout >= 0, "layout %d; it counts from 0", c.Layout)
 	check(c.CommitInterval > 0, "commit interval %v; it must be above 0", c.CommitInterval)
 	check(c.MaxTxnBytes > 0, "transactions of %d bytes; it must be above 0", c.MaxTxnBytes)
-	check(c.FetchBytes >= 1<<20, "fetches of %d bytes; it must be at least 1 MiB", c.FetchBytes)
+	check(c.FetchBytes >= 64<<10, "fetches of %d bytes; it must be at least 64 KiB", c.FetchBytes)
 	check(c.SnapshotPeriod > 0 && c.SnapshotRecords > 0, "snapshot period %v, %d records; both must be above 0", c.SnapshotPeriod, c.SnapshotRecords)
 	check(c.TxnTimeout >= time.Second, "transaction timeout %v; it must be at least 1s", c.TxnTimeout)
 	check(c.SessionTimeout > 0, "session timeout %v; it must be above 0", c.SessionTimeout)

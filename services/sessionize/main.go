@@ -12,7 +12,9 @@ import (
 
 func main() {
 	service.Main("sessionize", sessionizer.Default(), func(ctx context.Context, cfg sessionizer.Config, tel *telemetry.Telemetry) error {
-		sessionizer.KeepHeadroom(ctx)
+		headroom, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ctx ends before the hand-over
+		defer cancel()
+		sessionizer.KeepHeadroom(headroom)
 		return sessionizer.Run(ctx, cfg, tel)
 	})
 }

@@ -93,12 +93,12 @@ func compression() []kgo.CompressionCodec {
 	return []kgo.CompressionCodec{kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()}
 }
 
-// fetchBytes bounds what a slot has fetched ahead, compressed: a quarter of what
-// the stage has by default. Unpacked it is some three times as much, and a worker
-// with eight slots that catches up held more of it than its million sessions take.
-// Two mebibytes are still tens of thousands of flows, of which one transaction
-// takes fewer.
-const fetchBytes = 2 << 20
+// fetchBytes bounds what a slot has fetched ahead, compressed. Unpacked, with a
+// kgo.Record of some 200 bytes for each flow of 65, it is some twenty times as much,
+// and a slot holds two fetches: with 2 MiB a worker with eight slots that caught up
+// held 90 bytes for each of its million sessions. This is still thousands of flows,
+// and catching up takes no more processor time (see docs/performance.md).
+const fetchBytes = 256 << 10
 
 // stage is the configuration of the stage, with what is sessionize's own.
 func (c *Config) stage(tel *telemetry.Telemetry) (stage.Config, error) {

@@ -21,7 +21,8 @@ const (
 
 // KeepHeadroom sets the collector's goal by the size of the live heap, until ctx
 // ends: see headroomShare. It is for a process that does nothing else than
-// sessionize. The environment variable GOGC wins: then it does nothing.
+// sessionize, and for its whole life: an orderly hand-over begins when the service's
+// own context ends, and is when most is allocated. The environment variable GOGC wins: then it does nothing.
 func KeepHeadroom(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return

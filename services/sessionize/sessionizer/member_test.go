@@ -92,7 +92,7 @@ func TestMember(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := watchMemory()
-	KeepHeadroom(ctx) // as its main does
+	KeepHeadroom(context.WithoutCancel(ctx)) // for the life of the process, as its main does
 	done := make(chan error, 1)
 	go func() {
 		done <- stage.Run(ctx, sc, stage.Spec{
