@@ -93,11 +93,11 @@ func compression() []kgo.CompressionCodec {
 	return []kgo.CompressionCodec{kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()}
 }
 
-// fetchBytes bounds what a slot has fetched ahead, compressed. Unpacked, with a
-// kgo.Record of some 200 bytes for each flow of 65, it is some twenty times as much,
-// and a slot holds two fetches: with 2 MiB a worker with eight slots that caught up
-// held 90 bytes for each of its million sessions. This is still thousands of flows,
-// and catching up takes no more processor time (see docs/performance.md).
+// fetchBytes bounds what a slot has fetched ahead, compressed. In memory it is much
+// more: unpacked, and with a kgo.Record for each flow. With 2 MiB, of which a
+// partition could be 1 MiB, a worker with eight slots of a partition that caught up
+// took 90 bytes more for each of its million sessions, and no less processor time
+// (see docs/performance.md).
 const fetchBytes = 256 << 10
 
 // stage is the configuration of the stage, with what is sessionize's own.
