@@ -98,7 +98,7 @@ type foldConfig struct {
 
 // foldVersion counts up when the same input would fold differently, that is,
 // with any change of meaning in pkg/detect.
-const foldVersion = 4
+const foldVersion = 5
 
 func parseConfig(config []byte) (*detect.Settings, error) {
 	var c foldConfig
